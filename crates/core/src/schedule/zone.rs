@@ -1,0 +1,148 @@
+//! Time zones by their IANA names.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::str::FromStr;
+
+use jiff::tz::{TimeZone, TimeZoneDatabase};
+use serde::{Deserialize, Serialize};
+
+use super::error::quoted;
+
+/// A time zone of the IANA database that is built into the program, or `UTC`.
+///
+/// The machine's own database is never asked, so that the same version of the program computes the same slots
+/// everywhere. Names are read in any case; `Display` and serde give the database's spelling.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String, example = "Europe/Berlin"))]
+pub struct Zone(TimeZone);
+
+/// A name that is no time zone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is no known time zone; write an IANA name such as `{example}`, or `UTC`")]
+pub struct ZoneError {
+    /// The name.
+    pub name: String,
+    /// A name that exists: the one that was probably meant, if there is one.
+    pub example: String,
+}
+
+impl Zone {
+    /// Coordinated universal time, which has no clock changes.
+    pub const UTC: Self = Self(TimeZone::UTC);
+
+    /// The name in the database's spelling.
+    pub fn name(&self) -> &str {
+        self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The zone for calendar arithmetic.
+    pub const fn as_jiff(&self) -> &TimeZone {
+        &self.0
+    }
+}
+
+impl FromStr for Zone {
+    type Err = ZoneError;
+
+    fn from_str(name: &str) -> Result<Self, ZoneError> {
+        let name = name.trim();
+        let found = TimeZoneDatabase::bundled().get(name).ok();
+        match found.filter(|zone| !zone.is_unknown() && zone.iana_name().is_some()) {
+            Some(zone) => Ok(Self(zone)),
+            None => Err(ZoneError { name: quoted(name), example: probably_meant(name) }),
+        }
+    }
+}
+
+/// The zone whose city was named alone or below another region, else an example.
+fn probably_meant(name: &str) -> String {
+    let city = |name: &str| name.rsplit('/').next().map(|city| city.replace(' ', "_").to_ascii_lowercase());
+    let wanted = city(name);
+    let database = TimeZoneDatabase::bundled();
+    let meant = database.available().find(|known| city(known.as_str()) == wanted);
+    meant.map_or_else(|| "Europe/Berlin".to_owned(), |known| known.to_string())
+}
+
+impl Default for Zone {
+    fn default() -> Self {
+        Self::UTC
+    }
+}
+
+impl TryFrom<String> for Zone {
+    type Error = ZoneError;
+
+    fn try_from(name: String) -> Result<Self, ZoneError> {
+        name.parse()
+    }
+}
+
+impl From<Zone> for String {
+    fn from(zone: Zone) -> Self {
+        zone.name().to_owned()
+    }
+}
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Zone").field(&self.name()).finish()
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_any_case_and_written_as_the_database_spells_them() {
+        for (text, name) in [("europe/BERLIN", "Europe/Berlin"), ("utc", "UTC"), (" UTC ", "UTC")] {
+            let zone: Zone = text.parse().unwrap();
+            assert_eq!(zone.to_string(), name);
+            assert_eq!(serde_json::to_string(&zone).unwrap(), format!("\"{name}\""));
+        }
+        assert_eq!("UTC".parse::<Zone>().unwrap(), Zone::UTC);
+    }
+
+    #[test]
+    fn every_name_of_the_database_reads_back_as_itself() {
+        for name in TimeZoneDatabase::bundled().available() {
+            let Ok(zone) = name.as_str().parse::<Zone>() else {
+                assert_eq!(name.as_str(), "Etc/Unknown");
+                continue;
+            };
+            assert_eq!(zone.name(), name.as_str());
+        }
+    }
+
+    #[test]
+    fn what_is_no_zone_is_named_with_a_name_that_exists() {
+        let texts = [
+            "Mars/Olympus",
+            "berlin",
+            "US/New York",
+            "CET-1CEST",
+            "Etc/Unknown",
+            "",
+            "../../etc/passwd",
+            "a\nb",
+        ];
+        let told: Vec<String> =
+            texts.iter().map(|text| text.parse::<Zone>().unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(told.join("\n"));
+    }
+}
