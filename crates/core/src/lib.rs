@@ -1,0 +1,38 @@
+//! The pure heart of restic-manager.
+//!
+//! No IO, no clock, no randomness, no async runtime: `now` and jitter are arguments, and the same input gives the same answer.
+//! What it holds:
+//!
+//! - [`schedule`]: cron, time zones and clock changes; which slot is due and how many were missed
+//! - [`admission`]: which waiting jobs may start, and why the others may not
+//! - [`backoff`], [`retention`]: pauses between attempts, policies as restic's arguments
+//! - [`restic`]: argument lists, environment, output, exit codes and locks of restic 0.14.0 and newer
+//! - [`wire`] and [`link`]: the messages between agent and server, and the session that carries them, sans-IO
+//! - [`model`], [`api`], [`id`], [`text`], [`time`], [`secret`]: the nouns, checked where they come in
+//!
+//! What it is not: it starts no process, opens no socket, stores nothing. The crates around it do.
+//!
+//! ```
+//! use restic_manager_core::schedule::{Cadence, CronExpr, Zone};
+//! use restic_manager_core::time::Timestamp;
+//!
+//! let cadence = Cadence { cron: "30 2 * * *".parse::<CronExpr>()?, zone: "Europe/Berlin".parse::<Zone>()? };
+//! // The night in which Berlin has no 02:30: the backup runs at 03:00.
+//! let evening = Timestamp::from_millis(1_774_724_400_000);
+//! assert_eq!(cadence.next_after(evening).map(|at| at.to_string()).as_deref(), Some("2026-03-29T01:00:00Z"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+pub mod admission;
+pub mod api;
+pub mod backoff;
+pub mod id;
+pub mod link;
+pub mod model;
+pub mod restic;
+pub mod retention;
+pub mod schedule;
+pub mod secret;
+pub mod text;
+pub mod time;
+pub mod wire;

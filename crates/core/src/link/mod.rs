@@ -1,0 +1,27 @@
+//! The session between an agent and the server, without IO: calls in, actions out, time as an argument.
+//!
+//! [`AgentLink`] decides when the agent connects, what it sends next from its spool, and when it gives a connection up.
+//! [`ServerLink`] decides what the server does with each frame of one connection. Neither knows of sockets, clocks or disks:
+//! a shell feeds them and carries out their actions, and a test drives both ends on virtual time.
+//!
+//! Times are milliseconds on a clock that never goes back.
+
+mod agent;
+mod server;
+
+#[cfg(test)]
+mod pair_tests;
+
+pub use agent::{AgentAction, AgentLink, DownCause, LinkState};
+pub use server::{CloseReason, ServerAction, ServerLink};
+
+/// How long the server waits for hello, and the agent for welcome, in milliseconds.
+pub const HELLO_TIMEOUT: i64 = 10_000;
+/// The pause between two heartbeats, in milliseconds.
+pub const HEARTBEAT_EVERY: i64 = 30_000;
+/// A peer that was silent for so long is gone, in milliseconds: three heartbeats.
+pub const SILENCE_TIMEOUT: i64 = 90_000;
+/// How many reliable messages may be under way without an acknowledgement.
+pub const WINDOW: u64 = 512;
+/// How long an agent that was turned away for good reasons waits before it asks again, in milliseconds.
+pub const REFUSED_RETRY: i64 = 3_600_000;

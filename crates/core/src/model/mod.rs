@@ -1,0 +1,20 @@
+//! The nouns as plain data: what the store keeps, the engine decides on and the API shows.
+
+mod audit;
+mod fleet;
+mod job;
+mod plan;
+mod report;
+
+pub use audit::{Actor, ActorKind, AuditEntry, AuditRow};
+pub use fleet::{
+    AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, HostFacts, Repo, Role,
+};
+pub use job::{
+    FinalState, Hold, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, LockMode, Run, RunKey, RunState,
+    transition,
+};
+pub use plan::{BackupOptions, Schedule, SourceGroup};
+pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};
+
+pub use crate::text::ResticRepoId;

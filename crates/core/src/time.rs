@@ -1,0 +1,88 @@
+//! Time: milliseconds UTC since 1970 everywhere but on the screen.
+
+use std::fmt;
+use std::ops::{Add, Sub};
+
+use serde::{Deserialize, Serialize};
+
+/// One second in milliseconds.
+pub const SECOND: i64 = 1_000;
+/// One minute in milliseconds.
+pub const MINUTE: i64 = 60 * SECOND;
+/// One hour in milliseconds.
+pub const HOUR: i64 = 60 * MINUTE;
+/// One day of 24 hours in milliseconds.
+pub const DAY: i64 = 24 * HOUR;
+
+/// An instant: whole milliseconds UTC since 1970-01-01.
+///
+/// Serialised as that number. `Display` writes RFC 3339 in UTC. Adding and subtracting milliseconds saturates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = i64, example = 1_795_000_000_000_i64))]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// Makes an instant from milliseconds since 1970-01-01 UTC.
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since 1970-01-01 UTC.
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Milliseconds from `earlier` to this instant; negative when `earlier` is later.
+    pub const fn millis_since(self, earlier: Self) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// The same instant for calendar arithmetic; instants outside the years -9999..9999 are clamped.
+    pub fn to_jiff(self) -> jiff::Timestamp {
+        let min = jiff::Timestamp::MIN.as_millisecond();
+        let max = jiff::Timestamp::MAX.as_millisecond();
+        jiff::Timestamp::from_millisecond(self.0.clamp(min, max)).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl Add<i64> for Timestamp {
+    type Output = Self;
+    fn add(self, millis: i64) -> Self {
+        Self(self.0.saturating_add(millis))
+    }
+}
+
+impl Sub<i64> for Timestamp {
+    type Output = Self;
+    fn sub(self, millis: i64) -> Self {
+        Self(self.0.saturating_sub(millis))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.to_jiff().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_written_in_utc_and_kept_as_milliseconds() {
+        let at = Timestamp::from_millis(1_700_000_000_123);
+        assert_eq!(at.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(serde_json::to_string(&at).unwrap(), "1700000000123");
+    }
+
+    #[test]
+    fn arithmetic_saturates_and_display_is_total() {
+        let far = Timestamp::from_millis(i64::MAX) + DAY;
+        assert_eq!(far.as_millis(), i64::MAX);
+        assert!(!far.to_string().is_empty());
+        assert_eq!(Timestamp::from_millis(i64::MIN).millis_since(Timestamp::from_millis(5)), i64::MIN);
+    }
+}

@@ -1,0 +1,195 @@
+//! What agents report: applied once, in order, and acknowledged after the commit.
+
+use async_trait::async_trait;
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, SpoolId};
+use restic_manager_core::model::{
+    AuditEntry, FinalState, Job, JobEvent, JobSummary, LogLine, RepoStats, ResticRepoId, Run, Snapshot,
+};
+use restic_manager_core::restic::OutcomeClass;
+use restic_manager_core::time::Timestamp;
+
+use crate::{Listed, PageRequest, Result};
+
+/// A run that a schedule fired, with its first job; the run's key makes repeats harmless.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FiredRun {
+    /// The run.
+    pub run: Run,
+    /// Its first attempt; none for a slot that is only noted as missed.
+    pub job: Option<Job>,
+}
+
+/// What a report changes, with every id and decision already made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Nothing but the number: the message was set aside.
+    SetAside {
+        /// Written to the audit log.
+        audit: AuditEntry,
+    },
+    /// A schedule fired.
+    Fire {
+        /// Its runs.
+        runs: Vec<FiredRun>,
+    },
+    /// The agent works by this plan.
+    PlanAcked {
+        /// Its version.
+        schedule_version: i64,
+    },
+    /// The agent will not run the job.
+    Refused {
+        /// Which.
+        job_id: JobId,
+        /// Requeue, supersede, withdraw or finish as failed.
+        event: JobEvent,
+        /// The class, for a failure.
+        class: Option<OutcomeClass>,
+        /// Why.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
+    /// Restic is about to run.
+    Started {
+        /// Which job.
+        job_id: JobId,
+        /// When, by the agent's clock.
+        at: Timestamp,
+    },
+    /// Lines of a job's log.
+    Log {
+        /// Which job.
+        job_id: JobId,
+        /// The lines.
+        lines: Vec<LogLine>,
+    },
+    /// Lines that are not kept.
+    LogGap {
+        /// Which job.
+        job_id: JobId,
+        /// The first missing line.
+        from: u64,
+        /// The first line after the gap.
+        to: u64,
+    },
+    /// What is known of a repository; absent fields change nothing. Applied only when the host is attached to it.
+    Stats {
+        /// Which.
+        repo_id: RepoId,
+        /// Restic's own id of it. One that differs from the stored one, or is another row's, is left alone.
+        restic_id: Option<ResticRepoId>,
+        /// What is known.
+        stats: RepoStats,
+    },
+    /// The host's snapshots in a repository, replacing those it listed before at an earlier `listed_at`.
+    Snapshots {
+        /// Which repository.
+        repo_id: RepoId,
+        /// When they were listed.
+        listed_at: Timestamp,
+        /// How many there are.
+        total: u64,
+        /// The newest of them.
+        snapshots: Vec<Snapshot>,
+    },
+    /// The job is over. Its run follows it (see [`restic_manager_core::model::RunState`]).
+    Finished {
+        /// Which.
+        job_id: JobId,
+        /// When, by the agent's clock.
+        at: Timestamp,
+        /// How.
+        state: FinalState,
+        /// In which class.
+        class: OutcomeClass,
+        /// Restic's exit code.
+        exit_code: Option<i32>,
+        /// In one sentence.
+        message: String,
+        /// What to do about it.
+        hint: Option<String>,
+        /// What it produced.
+        summary: Box<JobSummary>,
+    },
+}
+
+/// An effect with the number of the message it comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NumberedEffect {
+    /// The number.
+    pub seq: u64,
+    /// The effect.
+    pub effect: Effect,
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    /// Applied.
+    Done,
+    /// Its number was applied before: nothing changed.
+    Repeat,
+    /// It came too late or makes no sense where the job stands: nothing but the number changed.
+    Ignored(String),
+}
+
+/// Part of a job's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogSlice {
+    /// Lines in order; numbers that are not there are not kept.
+    pub lines: Vec<LogLine>,
+    /// Whether there are lines behind these.
+    pub more: bool,
+}
+
+/// Which snapshots.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SnapshotFilter {
+    /// In this repository.
+    pub repo_id: Option<RepoId>,
+    /// With the tag of this group.
+    pub group_id: Option<GroupId>,
+}
+
+/// A snapshot with the repository it lies in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    /// The repository.
+    pub repo_id: RepoId,
+    /// The source group whose tag it carries.
+    pub group_id: Option<GroupId>,
+    /// The snapshot.
+    pub snapshot: Snapshot,
+}
+
+/// What agents report.
+#[async_trait]
+pub trait Reports: Send + Sync {
+    /// Applies messages of a host in order, in one transaction, and remembers the newest number. Numbers at or below the
+    /// one remembered for `(host, spool)` are repeats. An effect on a job of another host is ignored, by name.
+    async fn apply(
+        &self,
+        host_id: HostId,
+        spool_id: SpoolId,
+        effects: Vec<NumberedEffect>,
+        now: Timestamp,
+    ) -> Result<Vec<Applied>>;
+
+    /// Lines of a job's log from number `from` on, at most about `max_lines` (whole chunks).
+    ///
+    /// A job keeps at most 32 MiB of text: its head and its tail, with the middle given up.
+    async fn log(&self, job_id: JobId, from: u64, max_lines: u32) -> Result<LogSlice>;
+    /// Forgets the logs of jobs that ended before an instant; answers how many jobs lost theirs.
+    async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64>;
+
+    /// Snapshots of a host, newest first.
+    async fn snapshots(
+        &self,
+        host_id: HostId,
+        filter: &SnapshotFilter,
+        page: PageRequest,
+    ) -> Result<Listed<SnapshotRow>>;
+}
