@@ -154,3 +154,43 @@ fn instant(second: i64) -> Timestamp {
     let second = second.clamp(first_second(), last_second());
     Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The slots of 10 April 2024 in a zone made for the test, as seconds of that day in UTC.
+    fn slots(cron: &str, zone: &str) -> Vec<i64> {
+        const DAY: i64 = 1_712_707_200;
+        let (cron, zone) = (cron.parse().unwrap(), TimeZone::posix(zone).unwrap());
+        let mut found = Vec::new();
+        let mut span = Some(Span::around(&zone, DAY));
+        while let Some(here) = span.filter(|span| span.starts_by(DAY + 86_399)) {
+            let mut from = DAY;
+            while let Some(slot) = here.next_slot(&cron, from).filter(|&slot| slot < DAY + 86_400) {
+                found.push(slot - DAY);
+                from = slot + 1;
+            }
+            span = here.following(&zone);
+        }
+        found
+    }
+
+    #[test]
+    fn a_gap_soon_after_a_repeat_skips_only_what_was_not_seen_before_it() {
+        // At 04:00 back to 03:00, then at 03:30 on to 04:30: half of what the gap jumps over was seen already.
+        let zone = "AAA0BBB1,J100/4,J100/3:30";
+        assert_eq!(slots("45 3 * * *", zone), [3 * 3_600 + 45 * 60]);
+        assert_eq!(slots("15 3 * * *", zone), [3 * 3_600 + 15 * 60]);
+        assert_eq!(slots("15 4 * * *", zone), [4 * 3_600 + 30 * 60]);
+        assert_eq!(slots("45 4 * * *", zone), [4 * 3_600 + 45 * 60]);
+    }
+    #[test]
+    fn a_gap_some_hours_after_a_repeat_makes_up_for_its_own_minutes_only() {
+        // At 02:00 back to 01:00, then at 12:00 on to 13:00; in between the wall clock is an hour behind UTC.
+        let zone = "AAA0BBB1,J100/2,J100/12";
+        assert_eq!(slots("30 5 * * *", zone), [6 * 3_600 + 30 * 60]);
+        assert_eq!(slots("30 12 * * *", zone), [13 * 3_600]);
+        assert_eq!(slots("30 1 * * *", zone), [3_600 + 30 * 60]);
+    }
+}
