@@ -8,6 +8,7 @@ use super::{Ended, Exit, Sent, is_locked};
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum CheckOutcome {
     /// No damage in what was read.
     Ok,
@@ -101,7 +102,7 @@ mod tests {
     use crate::restic::{Capabilities, Facts, Kind, StopReason, Version};
 
     fn outcome(exit: Exit, sent: Sent, stderr: &str) -> CheckOutcome {
-        let facts = Facts { stderr_tail: stderr.to_owned(), ..Facts::default() };
+        let facts = Facts::saying(stderr);
         let capabilities = Capabilities::of(Version::new(0, 18, 0));
         check_outcome(&Ended { kind: Kind::Check, capabilities, exit, sent, facts: &facts })
     }

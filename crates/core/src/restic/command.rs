@@ -3,6 +3,7 @@
 //! No secret can come into an argument: no type here holds one. The repository and its password reach restic by its
 //! [`Environment`](super::Environment).
 
+use std::fmt;
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
@@ -310,7 +311,7 @@ impl Command {
                     args.flag("--json");
                 }
                 if let ReadData::Percent(SubsetPercent(percent)) = read_data {
-                    args.pair("--read-data-subset", format!("{percent}%"));
+                    args.pair("--read-data-subset", &format!("{percent}%"));
                 }
             }
             Self::Forget(forget) => forget.head(args),
@@ -329,16 +330,16 @@ impl Command {
             && capabilities.retry_lock()
             && self.takes_lock()
         {
-            args.pair("--retry-lock", format!("{seconds}s"));
+            args.pair("--retry-lock", &format!("{seconds}s"));
         }
         if let Some(limit) = global.limit_upload {
-            args.pair("--limit-upload", limit);
+            args.pair("--limit-upload", &limit);
         }
         if let Some(limit) = global.limit_download {
-            args.pair("--limit-download", limit);
+            args.pair("--limit-download", &limit);
         }
         if let Some(file) = &global.ca_certificates {
-            args.pair("--cacert", file);
+            args.pair("--cacert", &file);
         }
     }
 
@@ -367,7 +368,7 @@ impl Backup {
         args.pair("--host", &self.host);
         args.pair("--tag", &self.tag);
         for pattern in &self.excludes {
-            args.pair("--exclude", pattern);
+            args.pair("--exclude", &pattern);
         }
         if self.exclude_caches {
             args.flag("--exclude-caches");
@@ -382,10 +383,10 @@ impl SnapshotFilter {
     fn head(&self, args: &mut Args) {
         args.flags(&["snapshots", "--json"]);
         if let Some(host) = &self.host {
-            args.pair("--host", host);
+            args.pair("--host", &host);
         }
         if let Some(tag) = &self.tag {
-            args.pair("--tag", tag);
+            args.pair("--tag", &tag);
         }
         if let Some(id) = &self.id {
             args.flag(id.as_str());
@@ -398,7 +399,7 @@ impl Forget {
         args.flags(&["forget", "--json"]);
         args.pair("--host", &self.host);
         args.pair("--tag", &self.tag);
-        args.pair("--group-by", "host");
+        args.pair("--group-by", &"host");
         args.0.extend(self.keep.args());
         if self.preview {
             args.flag("--dry-run");
@@ -418,7 +419,7 @@ impl Args {
         self.0.extend(flags.iter().map(|flag| (*flag).to_owned()));
     }
 
-    fn pair(&mut self, flag: &str, value: impl ToString) {
+    fn pair(&mut self, flag: &str, value: &dyn fmt::Display) {
         self.0.push(flag.to_owned());
         self.0.push(value.to_string());
     }

@@ -16,7 +16,7 @@ pub struct Facts {
     pub missing_includes: BTreeSet<String>,
     /// Files and folders that could not be read.
     pub unreadable_items: u64,
-    pub(super) seen: BTreeSet<String>,
+    seen: BTreeSet<String>,
 }
 
 const TAIL: usize = 64 * 1024;
@@ -27,6 +27,11 @@ impl Facts {
     /// Those of a run of which some includes were missing before its start.
     pub fn with_missing_includes(missing: impl IntoIterator<Item = String>) -> Self {
         Self { missing_includes: missing.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Those of a run of which only the end of standard error is known.
+    pub fn saying(stderr_tail: &str) -> Self {
+        Self { stderr_tail: stderr_tail.to_owned(), ..Self::default() }
     }
 
     /// Takes in one line, with or without its line end, and says what it was.

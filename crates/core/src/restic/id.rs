@@ -25,6 +25,8 @@ pub(super) fn is_hex(text: &str) -> bool {
 /// A short id is a hint to look the snapshot up; two snapshots may share it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
 pub struct SnapshotId(String);
 
 impl SnapshotId {
@@ -65,6 +67,8 @@ impl SnapshotId {
 /// The full id of a lock: what `cat lock` asks for, 64 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(value_type = String))]
 pub struct LockId(String);
 
 impl LockId {

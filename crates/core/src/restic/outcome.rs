@@ -412,11 +412,13 @@ mod tests {
     fn with_snapshot() -> Facts {
         let snapshot_id = Some(SnapshotId::new("ab".repeat(32)).unwrap());
         let summary = Some(BackupSummary { snapshot_id, ..BackupSummary::default() });
-        Facts { summary, ..Facts::default() }
+        let mut facts = Facts::default();
+        facts.summary.clone_from(&summary);
+        facts
     }
 
     fn saying(stderr: &str) -> Facts {
-        Facts { stderr_tail: stderr.to_owned(), ..Facts::default() }
+        Facts::saying(stderr)
     }
 
     #[test]

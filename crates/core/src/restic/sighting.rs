@@ -12,6 +12,7 @@ use super::{Capabilities, Exit};
 /// A sighting, not a fact: the lock may be gone, and whether it is stale is judged from `cat lock`, never from the
 /// refusal, whose words "stale locks" stand in every one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LockSighting {
     /// Whether the holder keeps out every other lock.
     pub exclusive: bool,
