@@ -10,9 +10,11 @@
 mod backup;
 mod capabilities;
 mod check;
+mod class;
 mod command;
 mod diagnosis;
 mod environment;
+mod exit;
 mod facts;
 mod forget;
 mod go_duration;
@@ -31,17 +33,20 @@ mod version;
 pub use backup::{BackupSummary, ItemError, Progress};
 pub use capabilities::Capabilities;
 pub use check::{CheckOutcome, CheckReport, check_outcome, parse_check};
+pub use class::OutcomeClass;
 pub use command::{
     Backup, Command, CommandError, Forget, GlobalOptions, Keep, Kind, ReadData, RetryLock, SnapshotFilter,
+    SubsetPercent,
 };
 pub use environment::{Access, Environment, EnvironmentError, is_inherited_removed};
+pub use exit::{Exit, Sent, StopReason};
 pub use facts::Facts;
 pub use forget::{ForgetGroup, parse_forget};
 pub use id::{IdError, LockId, SnapshotId};
 pub use init::{InitReport, parse_init};
 pub use line::{Line, Stream, parse_line};
 pub use lock::{Lock, RepoConfig, parse_cat_config, parse_cat_lock, parse_list_locks, parse_unlocked};
-pub use outcome::{Ended, Exit, Outcome, OutcomeClass, Sent, StopReason, classify};
+pub use outcome::{Ended, Outcome, classify};
 pub use prune::{PruneReport, parse_prune};
 pub use repo_url::{Backend, RepoUrl, RepoUrlError, Separated};
 pub use sighting::{LockSighting, is_locked, sight_lock};

@@ -4,44 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::diagnosis::{Diagnosis, Trouble};
 use super::{
-    Capabilities, CheckOutcome, Facts, Kind, check_outcome, count_ignored_snapshots, init, is_locked,
+    Capabilities, CheckOutcome, Exit, Facts, Kind, OutcomeClass, Sent, StopReason, check_outcome,
+    count_ignored_snapshots, init, is_locked,
 };
-
-/// How the process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// It exited with this code.
-    Code(i32),
-    /// A signal of this number ended it.
-    Signal(i32),
-    /// It could not be started: there is no restic, or it may not be run.
-    NotStarted,
-}
-
-/// The strongest signal that the caller sent to the process.
-///
-/// That a run was cancelled is known from this alone: the exit code may be 1, 130 or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Sent {
-    /// None.
-    Nothing,
-    /// SIGINT.
-    SigInt(StopReason),
-    /// SIGKILL, after SIGINT did not do.
-    SigKill(StopReason),
-}
-
-/// Why the caller stopped a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopReason {
-    /// A person asked for it, or the agent is leaving.
-    Cancel,
-    /// The repository did not answer for too long.
-    Unreachable,
-}
 
 /// A run that ended, and what is known of it.
 #[derive(Debug, Clone, Copy)]
@@ -56,97 +21,6 @@ pub struct Ended<'a> {
     pub sent: Sent,
     /// What it said.
     pub facts: &'a Facts,
-}
-
-/// The class of an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum OutcomeClass {
-    /// It did what it was asked, and for a backup the snapshot is known.
-    Ok,
-    /// It did what it could; something was left out.
-    Partial,
-    /// Another restic's lock is in the way.
-    Locked,
-    /// The storage does not answer.
-    Unreachable,
-    /// There is no repository at the address.
-    NoRepository,
-    /// The repository's password, or the login of its server, is wrong.
-    WrongPassword,
-    /// The server does not let this credential delete.
-    AppendOnly,
-    /// The storage is full.
-    NoSpace,
-    /// Nothing of what was to be backed up exists.
-    SourceMissing,
-    /// There is no restic to run.
-    ResticMissing,
-    /// It was stopped on request.
-    Cancelled,
-    /// Something else stopped it.
-    Killed,
-    /// Anything else. A failure.
-    Unknown,
-}
-
-impl OutcomeClass {
-    /// Whether the same run may succeed later without anybody doing anything.
-    pub const fn is_retryable(self) -> bool {
-        match self {
-            Self::Locked | Self::Unreachable | Self::Killed => true,
-            Self::Ok
-            | Self::Partial
-            | Self::NoRepository
-            | Self::WrongPassword
-            | Self::AppendOnly
-            | Self::NoSpace
-            | Self::SourceMissing
-            | Self::ResticMissing
-            | Self::Cancelled
-            | Self::Unknown => false,
-        }
-    }
-
-    /// Its name in SQL, wire and JSON.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Partial => "partial",
-            Self::Locked => "locked",
-            Self::Unreachable => "unreachable",
-            Self::NoRepository => "no_repository",
-            Self::WrongPassword => "wrong_password",
-            Self::AppendOnly => "append_only",
-            Self::NoSpace => "no_space",
-            Self::SourceMissing => "source_missing",
-            Self::ResticMissing => "restic_missing",
-            Self::Cancelled => "cancelled",
-            Self::Killed => "killed",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    const fn hint(self) -> Option<&'static str> {
-        match self {
-            Self::Ok => None,
-            Self::Partial => Some("the snapshot is kept; look in the log for what was left out"),
-            Self::Locked => Some("wait for the other run to end; if it is dead, unlock the repository"),
-            Self::Unreachable => Some("check the network, the server and its certificate"),
-            Self::NoRepository => Some("check the address, or initialise the repository"),
-            Self::WrongPassword => Some("correct the credential of this repository"),
-            Self::AppendOnly => Some("give the repository an admin credential that may delete"),
-            Self::NoSpace => Some("make room on the storage or raise its quota"),
-            Self::SourceMissing => Some("correct the paths of the source group, or mount what is missing"),
-            Self::ResticMissing => Some("install restic 0.14.0 or newer on the host"),
-            Self::Cancelled => None,
-            Self::Killed => {
-                Some("a lock may be left in the repository; look for a lack of memory or a reboot")
-            }
-            Self::Unknown => Some("the log holds restic's own words"),
-        }
-    }
 }
 
 /// How a run ended, for machines and people.
@@ -250,24 +124,27 @@ fn list_ended(ended: &Ended<'_>) -> Outcome {
         ignored => Outcome {
             unreadable_items: ignored,
             hint: Some("a snapshot file is damaged; run a check".to_owned()),
-            ..Outcome::new(OutcomeClass::Partial, format!("{kind} left out {ignored} damaged snapshots"))
+            ..Outcome::new(
+                OutcomeClass::Partial,
+                format!("{kind} left out {}, damaged in the repository", snapshots(ignored)),
+            )
         },
     }
 }
 
 /// 0.18.0 exits with 0 when a snapshot could not be removed.
-fn refused_removals(said: &Diagnosis) -> usize {
+fn refused_removals(said: &Diagnosis) -> u64 {
     let refused = |line: &&str| {
         line.starts_with("unable to remove snapshot/") || line.starts_with("unable to remove <snapshot/")
     };
-    said.lines().filter(refused).count()
+    said.lines().filter(refused).count() as u64
 }
 
-fn removals_refused(said: &Diagnosis, refused: usize) -> Outcome {
+fn removals_refused(said: &Diagnosis, refused: u64) -> Outcome {
     if is_append_only(said) {
         return append_only();
     }
-    Outcome::new(OutcomeClass::Unknown, format!("{refused} snapshots could not be removed"))
+    Outcome::new(OutcomeClass::Unknown, format!("{} could not be removed", snapshots(refused)))
 }
 
 fn append_only() -> Outcome {
@@ -395,6 +272,10 @@ fn plain(words: &str) -> String {
     words.trim_end().chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+fn snapshots(count: u64) -> String {
+    if count == 1 { "1 snapshot".to_owned() } else { format!("{count} snapshots") }
+}
+
 fn quoted(path: &str) -> String {
     format!("`{}`", plain(path))
 }
@@ -498,7 +379,7 @@ mod tests {
         let outcome = ended(Kind::Forget, Exit::Code(0), Sent::Nothing, &saying(&local));
         assert_eq!(
             (outcome.class, outcome.message.as_str()),
-            (OutcomeClass::Unknown, "1 snapshots could not be removed")
+            (OutcomeClass::Unknown, "1 snapshot could not be removed")
         );
     }
 
@@ -515,20 +396,5 @@ mod tests {
         assert_eq!(outcome.message, "restic failed with exit code 1: something  [31mred  happened");
         let silent = ended(Kind::Backup, Exit::Code(1), Sent::Nothing, &Facts::default());
         assert_eq!(silent.message, "restic failed with exit code 1 and said nothing");
-    }
-
-    #[test]
-    fn exactly_locked_unreachable_and_killed_are_worth_another_try() {
-        let all = "ok partial locked unreachable no_repository wrong_password append_only no_space source_missing \
-                   restic_missing cancelled killed unknown";
-        let retryable: Vec<&str> = all
-            .split_whitespace()
-            .filter(|name| {
-                let class: OutcomeClass = serde_json::from_value(serde_json::json!(name)).unwrap();
-                assert_eq!(class.as_str(), *name);
-                class.is_retryable()
-            })
-            .collect();
-        assert_eq!(retryable, ["locked", "unreachable", "killed"]);
     }
 }
