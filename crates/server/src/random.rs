@@ -31,10 +31,10 @@ pub trait Random: Send + Sync {
     /// A new token: the prefix that says what it is for, then 32 random bytes in base64url.
     fn mint_token(&self, prefix: &str) -> Secret {
         let mut bytes = Zeroizing::new([0; 32]);
-        self.fill(bytes.as_mut());
+        self.fill(bytes.as_mut_slice());
         let mut text = String::with_capacity(prefix.len() + 43);
         text.push_str(prefix);
-        URL_SAFE_NO_PAD.encode_string(bytes.as_ref(), &mut text);
+        URL_SAFE_NO_PAD.encode_string(bytes.as_slice(), &mut text);
         Secret::new(text)
     }
 }
