@@ -131,7 +131,7 @@ texts! {
     SourcePath = |text| {
         length("the path", text, 4096)?;
         no_control("the path", text)?;
-        let windows = text.len() > 2 && text.as_bytes()[0].is_ascii_alphabetic() && &text[1..2] == ":";
+        let windows = matches!(text.as_bytes(), [drive, b':', _, ..] if drive.is_ascii_alphabetic());
         if text.starts_with('/') || windows {
             return Ok(());
         }
@@ -175,7 +175,8 @@ mod tests {
         assert!(SourcePath::new("/srv/data").is_ok());
         assert!(SourcePath::new("C:\\Users").is_ok());
         assert!(SourcePath::new("srv").unwrap_err().to_string().contains("`srv` is relative"));
-        assert!(SourcePath::new("é:").is_err());
+        assert!(SourcePath::new("é:x").is_err());
+        assert!(SourcePath::new("aéx").is_err());
     }
 
     #[test]

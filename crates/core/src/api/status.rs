@@ -28,7 +28,7 @@ pub struct FleetStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attention {
-    /// For programs: `host_offline`, `never_seen`, `restic_missing`, `backup_failed`, `backup_warning`, `no_backup`.
+    /// For programs: `host_offline`, `never_seen`, `restic_missing`, `job_failed`, `job_warning`.
     pub code: String,
     /// What it is about: `host`, `job`.
     pub subject_kind: String,

@@ -9,7 +9,7 @@ use crate::text::{DisplayName, ExcludePattern, SourcePath, Tag};
 use crate::time::Timestamp;
 
 /// A source group: what is backed up, how long it is kept, and how often a failed attempt is tried again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SourceGroup {
     /// Its identifier.
@@ -50,7 +50,7 @@ pub struct BackupOptions {
 }
 
 /// A schedule: when which groups are backed up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Schedule {
     /// Its identifier.

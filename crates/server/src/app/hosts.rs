@@ -1,0 +1,231 @@
+//! Hosts.
+
+use std::collections::BTreeMap;
+
+use restic_manager_core::api::{HostPatch, HostView, Page, Presence};
+use restic_manager_core::id::HostId;
+use restic_manager_core::model::{Host, Schedule};
+use restic_manager_core::schedule::Cadence;
+use restic_manager_core::text::Tag;
+use restic_manager_core::time::Timestamp;
+use restic_manager_core::wire::WireError;
+use restic_manager_store::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed};
+
+use super::page::page;
+use super::{App, AppError, Caller, ErrorKind, ListQuery};
+
+/// How many pages without a match are read for one answer.
+const SIFTED_PAGES: usize = 50;
+
+/// Which hosts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostQuery {
+    /// Part of the name, in any case.
+    pub q: Option<String>,
+    /// Carries this label.
+    pub tag: Option<Tag>,
+    /// In contact or not.
+    pub state: Option<Presence>,
+}
+
+impl App {
+    /// Hosts by name.
+    ///
+    /// # Errors
+    ///
+    /// A limit out of bounds, or a fault of the store.
+    pub async fn hosts(&self, query: &HostQuery, list: &ListQuery) -> Result<Page<HostView>, AppError> {
+        let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone() };
+        let request = list.request()?;
+        let listed = match query.state {
+            None => self.store.hosts(&filter, request).await?,
+            Some(state) => self.hosts_in(state, &filter, request).await?,
+        };
+        let mut views = self.host_views(&listed.items).await?;
+        Ok(page(listed, |host| views.remove(&host.id).unwrap_or_else(|| self.bare_view(host))))
+    }
+
+    /// A host.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the store fails.
+    pub async fn host(&self, id: HostId) -> Result<HostView, AppError> {
+        let host = self.known_host(id).await?;
+        let mut views = self.host_views(std::slice::from_ref(&host)).await?;
+        Ok(views.remove(&id).unwrap_or_else(|| self.bare_view(host)))
+    }
+
+    /// Changes a host.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, the name is taken, or the store fails.
+    pub async fn change_host(&self, caller: &Caller, id: HostId, patch: HostPatch) -> Result<HostView, AppError> {
+        let limit = |kib: Option<u32>| kib.map(|kib| (kib > 0).then_some(kib));
+        let changes_plan = patch.limit_upload_kib.is_some() || patch.limit_download_kib.is_some();
+        let audit = self.audit_of(
+            caller,
+            "host.changed",
+            ("host", id.to_string()),
+            [("change", serde_json::to_value(&patch).unwrap_or_default())],
+        );
+        let name = patch.name.clone();
+        let change = HostChange {
+            name: patch.name,
+            tags: patch.tags,
+            limit_upload_kib: limit(patch.limit_upload_kib),
+            limit_download_kib: limit(patch.limit_download_kib),
+        };
+        match self.store.change_host(id, change, audit).await? {
+            Renamed::Done => {}
+            Renamed::NotFound => return Err(AppError::not_found("host", id)),
+            Renamed::NameTaken => {
+                return Err(AppError::name_taken("host", name.map(String::from).unwrap_or_default()));
+            }
+        }
+        if changes_plan {
+            self.engine.push_plan(id).await?;
+        }
+        self.host(id).await
+    }
+
+    /// Deletes a host; its jobs stay readable and nothing in any repository is touched.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it has jobs that are not over, or it is the runner of a repository.
+    pub async fn delete_host(&self, caller: &Caller, id: HostId) -> Result<(), AppError> {
+        let host = self.known_host(id).await?;
+        let audit = self.audit_of(
+            caller,
+            "host.deleted",
+            ("host", id.to_string()),
+            [("name", host.name.to_string().into())],
+        );
+        refuse_deletion("host", &host.name, self.store.delete_host(id, audit).await?)?;
+        if let Some(epoch) = self.engine.dispatch().epoch(id) {
+            let why = WireError {
+                code: "host_deleted".into(),
+                message: format!("host `{}` was deleted on the server", host.name),
+                hint: Some("enrol it again with a new token if that was a mistake".into()),
+            };
+            self.engine.dispatch().close(id, epoch, Some(why));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn known_host(&self, id: HostId) -> Result<Host, AppError> {
+        self.store.host(id).await?.ok_or_else(|| AppError::not_found("host", id))
+    }
+
+    /// The host that is to run something now must be connected.
+    pub(super) fn require_online(&self, host: &Host) -> Result<(), AppError> {
+        if self.engine.dispatch().epoch(host.id).is_some() {
+            return Ok(());
+        }
+        Err(AppError::new(
+            ErrorKind::Unavailable,
+            "host_offline",
+            format!("the agent of host `{}` is not connected", host.name),
+        )
+        .hint("start the agent on the host, or see `restic-manager-agent doctor` there"))
+    }
+
+    pub(super) fn presence(&self, host: &Host) -> Presence {
+        if self.engine.dispatch().epoch(host.id).is_some() {
+            Presence::Online
+        } else if host.last_seen_at.is_none() {
+            Presence::NeverSeen
+        } else {
+            Presence::Offline
+        }
+    }
+
+    /// Presence is not in the database: pages are read and sifted. A page may come out shorter than asked for, with a
+    /// cursor behind it; a very long stretch without a match ends it early.
+    async fn hosts_in(
+        &self,
+        state: Presence,
+        filter: &HostFilter,
+        request: PageRequest,
+    ) -> Result<Listed<Host>, AppError> {
+        let mut after = request.after;
+        for _ in 0..SIFTED_PAGES {
+            let listed = self.store.hosts(filter, PageRequest { after, limit: request.limit }).await?;
+            let items: Vec<Host> =
+                listed.items.into_iter().filter(|host| self.presence(host) == state).collect();
+            if !items.is_empty() || listed.next.is_none() {
+                return Ok(Listed { items, next: listed.next });
+            }
+            after = listed.next;
+        }
+        Ok(Listed { items: Vec::new(), next: after })
+    }
+
+    fn bare_view(&self, host: Host) -> HostView {
+        let presence = self.presence(&host);
+        HostView { host, presence, last_backup: None, next_run_at: None }
+    }
+
+    /// Two queries for a whole page.
+    async fn host_views(&self, hosts: &[Host]) -> Result<BTreeMap<HostId, HostView>, AppError> {
+        let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
+        let mut backups: BTreeMap<HostId, _> =
+            self.store.last_backups(&ids).await?.into_iter().map(|row| (row.job.host_id, row)).collect();
+        let mut next_runs: BTreeMap<HostId, Timestamp> = BTreeMap::new();
+        let now = self.clock.now();
+        for schedule in self.store.enabled_schedules(&ids).await? {
+            if let Some(at) = next_slot(&schedule, now) {
+                next_runs.entry(schedule.host_id).and_modify(|next| *next = at.min(*next)).or_insert(at);
+            }
+        }
+        Ok(hosts
+            .iter()
+            .map(|host| {
+                let view = HostView {
+                    host: host.clone(),
+                    presence: self.presence(host),
+                    last_backup: backups.remove(&host.id).map(|row| self.job_view(row)),
+                    next_run_at: next_runs.get(&host.id).copied(),
+                };
+                (host.id, view)
+            })
+            .collect())
+    }
+}
+
+fn next_slot(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+    Cadence { cron: schedule.cron.clone(), zone: schedule.timezone.clone() }.next_after(now)
+}
+
+/// Turns a refused deletion into the answer that names what stands in the way.
+pub(super) fn refuse_deletion(
+    what: &str,
+    name: impl std::fmt::Display,
+    outcome: Deleted,
+) -> Result<(), AppError> {
+    let conflict = |code, message: String| AppError::new(ErrorKind::Conflict, code, message);
+    fn list<T: ToString>(ids: &[T]) -> String {
+        ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+    match outcome {
+        Deleted::Done => Ok(()),
+        Deleted::NotFound => Err(AppError::not_found(what, name)),
+        Deleted::HasJobs(jobs) => Err(conflict(
+            "has_jobs",
+            format!("{what} `{name}` has jobs that are not over: {}", list(&jobs)),
+        )
+        .hint("wait for them or cancel them with `rmctl job cancel`")),
+        Deleted::IsRunner(repos) => Err(conflict(
+            "is_runner",
+            format!("{what} `{name}` is the runner of repositories: {}", list(&repos)),
+        )
+        .hint("name another runner for them first")),
+        Deleted::HasAttachments(hosts) => Err(conflict(
+            "has_attachments",
+            format!("{what} `{name}` is used by hosts: {}", list(&hosts)),
+        )
+        .hint("detach them first")),
+    }
+}

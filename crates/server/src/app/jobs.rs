@@ -1,0 +1,228 @@
+//! Jobs: asking for them, looking at them, stopping them.
+
+use restic_manager_core::api::{Accepted, JobView, Page, SnapshotView};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId};
+use restic_manager_core::model::{Job, JobKind, JobState, Role};
+use restic_manager_core::text::DisplayName;
+use restic_manager_core::time::Timestamp;
+use restic_manager_core::wire::{CommandCancel, ServerMessage};
+use restic_manager_store::{
+    AttachmentRow, CancelOutcome, Enqueued, JobFilter, JobRow, LogSlice, SnapshotFilter,
+};
+
+use super::page::page;
+use super::{App, AppError, Caller, ErrorKind, ListQuery};
+
+/// Which jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// Of this host.
+    pub host_id: Option<HostId>,
+    /// On this repository.
+    pub repo_id: Option<RepoId>,
+    /// Of this group.
+    pub group_id: Option<GroupId>,
+    /// Of this kind.
+    pub kind: Option<JobKind>,
+    /// In one of these states; empty means any.
+    pub states: Vec<JobState>,
+    /// Asked for at or after this instant.
+    pub since: Option<Timestamp>,
+}
+
+impl App {
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// A limit out of bounds, or a fault of the store.
+    pub async fn jobs(&self, query: &JobQuery, list: &ListQuery) -> Result<Page<JobView>, AppError> {
+        let filter = JobFilter {
+            host_id: query.host_id,
+            repo_id: query.repo_id,
+            group_id: query.group_id,
+            kind: query.kind,
+            states: query.states.clone(),
+            since: query.since,
+        };
+        let listed = self.store.jobs(&filter, list.request()?).await?;
+        Ok(page(listed, |row| self.job_view(row)))
+    }
+
+    /// A job.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the store fails.
+    pub async fn job(&self, id: JobId) -> Result<JobView, AppError> {
+        let row = self.store.job(id).await?.ok_or_else(|| AppError::not_found("job", id))?;
+        Ok(self.job_view(row))
+    }
+
+    /// Lines of a job's log from number `from` on, at most about `max_lines`.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn job_log(&self, id: JobId, from: u64, max_lines: u32) -> Result<LogSlice, AppError> {
+        Ok(self.store.log(id, from, max_lines).await?)
+    }
+
+    /// Backs up a group now: to one repository, or to all that its host backs up to.
+    ///
+    /// # Errors
+    ///
+    /// When the group is gone, its host is not connected, or there is no repository to back up to.
+    pub async fn run_group(
+        &self,
+        caller: &Caller,
+        host_id: HostId,
+        group_id: GroupId,
+        repo_id: Option<RepoId>,
+    ) -> Result<Vec<Accepted>, AppError> {
+        let host = self.known_host(host_id).await?;
+        let group = self.group(host_id, group_id).await?;
+        let rows = self.store.attachments_of_host(host_id).await?;
+        let targets: Vec<AttachmentRow> = rows
+            .into_iter()
+            .filter(|row| match row.attachment.role {
+                Role::Primary | Role::Copy => true,
+                Role::Maintenance => false,
+            })
+            .filter(|row| repo_id.is_none_or(|wanted| row.attachment.repo_id == wanted))
+            .collect();
+        if targets.is_empty() {
+            return Err(AppError::new(
+                ErrorKind::Conflict,
+                "no_repository",
+                format!("host `{}` has no repository to back up `{}` to", host.name, group.name),
+            )
+            .hint("give it one with `rmctl creds set`, or attach it with `rmctl host attach`"));
+        }
+        self.require_online(&host)?;
+        let mut accepted = Vec::with_capacity(targets.len());
+        for row in targets {
+            let mut job =
+                self.engine.new_job(JobKind::Backup, host_id, row.attachment.repo_id, caller.actor());
+            job.group_id = Some(group_id);
+            accepted.push(self.enqueue(caller, job, &row.repo_name).await?);
+        }
+        Ok(accepted)
+    }
+
+    /// Asks for a job to be stopped.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is over.
+    pub async fn cancel_job(&self, caller: &Caller, id: JobId) -> Result<Accepted, AppError> {
+        let audit = self.audit_of(caller, "job.cancel_asked", ("job", id.to_string()), []);
+        match self.store.request_cancel(id, self.clock.now(), audit).await? {
+            CancelOutcome::Cancelled => {
+                self.engine.feed().finished(id);
+                self.engine.poke();
+                Ok(Accepted { job_id: id, state: JobState::Cancelled, existing: true, hold: None })
+            }
+            CancelOutcome::Requested(job) => {
+                self.tell_cancel(&job).await;
+                Ok(Accepted { job_id: id, state: job.state, existing: true, hold: None })
+            }
+            CancelOutcome::AlreadyFinal(state) => Err(AppError::new(
+                ErrorKind::Conflict,
+                "job_over",
+                format!("job {id} is over: it is {}", state.as_str()),
+            )),
+            CancelOutcome::NotFound => Err(AppError::not_found("job", id)),
+        }
+    }
+
+    /// Snapshots of a host, newest first, as its agent last listed them.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such host, a limit is out of bounds, or the store fails.
+    pub async fn snapshots(
+        &self,
+        host_id: HostId,
+        repo_id: Option<RepoId>,
+        group_id: Option<GroupId>,
+        list: &ListQuery,
+    ) -> Result<Page<SnapshotView>, AppError> {
+        self.known_host(host_id).await?;
+        let filter = SnapshotFilter { repo_id, group_id };
+        let listed = self.store.snapshots(host_id, &filter, list.request()?).await?;
+        Ok(page(listed, |row| SnapshotView {
+            snapshot: row.snapshot,
+            repo_id: row.repo_id,
+            group_id: row.group_id,
+        }))
+    }
+
+    /// A job with its names, its hold while it waits, and its progress while it runs.
+    pub fn job_view(&self, row: JobRow) -> JobView {
+        let hold = match row.job.state {
+            JobState::Queued => self.engine.hold(row.job.id),
+            JobState::Dispatched
+            | JobState::Running
+            | JobState::Succeeded
+            | JobState::Warning
+            | JobState::Failed
+            | JobState::Cancelled
+            | JobState::Lost
+            | JobState::Superseded
+            | JobState::Withdrawn => None,
+        };
+        let progress = if row.job.state == JobState::Running {
+            self.engine.feed().progress(row.job.id)
+        } else {
+            None
+        };
+        JobView {
+            hold_sentence: hold.as_ref().map(|hold| hold.sentence().to_owned()),
+            hold,
+            progress,
+            host_name: row.host_name,
+            repo_name: row.repo_name,
+            group_name: row.group_name,
+            job: row.job,
+        }
+    }
+
+    /// Puts a job in the queue, or finds the one like it, and lets the engine look.
+    pub(super) async fn enqueue(
+        &self,
+        caller: &Caller,
+        job: Job,
+        repo_name: &DisplayName,
+    ) -> Result<Accepted, AppError> {
+        let audit = self.audit_of(
+            caller,
+            "job.asked",
+            ("job", job.id.to_string()),
+            [
+                ("kind", job.kind.as_str().into()),
+                ("host_id", job.host_id.to_string().into()),
+                ("repo", repo_name.to_string().into()),
+            ],
+        );
+        let (job, existing) = match self.store.enqueue(job, audit).await? {
+            Enqueued::Created(job) => (job, false),
+            Enqueued::Existing(job) => (job, true),
+            Enqueued::NotFound => return Err(AppError::not_found("repository", repo_name)),
+        };
+        self.engine.poke();
+        let hold = if existing { self.engine.hold(job.id) } else { None };
+        Ok(Accepted { job_id: job.id, state: job.state, existing, hold })
+    }
+
+    async fn tell_cancel(&self, job: &Job) {
+        let dispatch = self.engine.dispatch();
+        // An agent that is away, or a connection that breaks now, is told at its next hello.
+        if let Some(epoch) = dispatch.epoch(job.host_id) {
+            let message = ServerMessage::CommandCancel(CommandCancel { job_id: job.id });
+            if dispatch.send(job.host_id, epoch, message).await.is_err() {
+                dispatch.close(job.host_id, epoch, None);
+            }
+        }
+    }
+}

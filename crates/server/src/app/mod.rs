@@ -1,0 +1,96 @@
+//! What an operator can do, one method a deed, the same for the JSON API, the pages and an embedder.
+//!
+//! A method parses nothing and renders nothing: it takes checked values and the caller, changes the store in one commit with its audit
+//! row, tells the engine, and answers with the API's own types or an [`AppError`].
+
+mod attachments;
+mod audit;
+mod error;
+mod hosts;
+mod jobs;
+mod page;
+mod plans;
+mod repos;
+mod status;
+
+use std::sync::Arc;
+
+use restic_manager_core::model::{Actor, AuditEntry};
+use restic_manager_core::id::UserId;
+use restic_manager_core::text::LoginName;
+use restic_manager_store::Store;
+
+use crate::clock::Clock;
+use crate::engine::Engine;
+use crate::random::Random;
+
+pub use error::{AppError, ErrorKind};
+pub use hosts::HostQuery;
+pub use jobs::JobQuery;
+pub use page::ListQuery;
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The user.
+    pub user_id: UserId,
+    /// The login name.
+    pub username: LoginName,
+}
+
+impl Caller {
+    /// The caller as the audit log names it.
+    pub fn actor(&self) -> Actor {
+        Actor::user(&self.username)
+    }
+}
+
+/// Everything an operator can do.
+pub struct App {
+    store: Arc<dyn Store>,
+    engine: Arc<Engine>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl App {
+    /// Puts the façade in front of a store and an engine.
+    pub fn new(
+        store: Arc<dyn Store>,
+        engine: Arc<Engine>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { store, engine, clock, random }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The engine behind it.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    /// The clock it goes by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Its source of randomness.
+    pub fn random(&self) -> &Arc<dyn Random> {
+        &self.random
+    }
+
+    pub(crate) fn audit_of(
+        &self,
+        caller: &Caller,
+        action: &str,
+        subject: (&str, String),
+        detail: impl IntoIterator<Item = (&'static str, serde_json::Value)>,
+    ) -> AuditEntry {
+        self.engine.audit(caller.actor(), action, subject, detail)
+    }
+}

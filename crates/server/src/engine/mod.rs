@@ -1,0 +1,189 @@
+//! The control plane without any HTTP: it admits jobs, sends them to agents, and takes in what agents report.
+//!
+//! Read a view, let the pure core decide, commit at the revisions that were read, then send. Whoever changes something that may
+//! let a job start calls [`Engine::poke`], which carries no data; a lost poke costs a few seconds, because the loop looks
+//! by itself as well.
+
+mod credentials;
+mod feed;
+mod ingest;
+mod plan;
+mod session;
+mod sessions;
+mod tick;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use restic_manager_core::id::{AuditId, HostId, JobId};
+use restic_manager_core::model::{Actor, AuditEntry, Hold};
+use restic_manager_core::time::Timestamp;
+use restic_manager_store::{Store, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::random::{Random, id_bytes};
+use crate::vault::{Vault, VaultError};
+
+pub use feed::{Feed, FeedEvent};
+pub use ingest::Incoming;
+pub use session::{Greeting, HelloRefused};
+pub use sessions::{Dispatch, Outgoing, SendError, SessionHandle, Sessions};
+pub use tick::TickReport;
+
+/// A fault of the engine: the same call may succeed later.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A stored credential could not be opened or written.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+}
+
+/// The control plane: one per process, shared by reference.
+pub struct Engine {
+    store: Arc<dyn Store>,
+    dispatch: Arc<dyn Dispatch>,
+    vault: Arc<Vault>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    feed: Feed,
+    holds: Mutex<BTreeMap<JobId, Hold>>,
+    seen: Mutex<BTreeMap<HostId, Timestamp>>,
+    poke: Notify,
+}
+
+impl Engine {
+    /// Puts an engine together; nothing runs until [`Engine::run`].
+    pub fn new(
+        store: Arc<dyn Store>,
+        dispatch: Arc<dyn Dispatch>,
+        vault: Arc<Vault>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            store,
+            dispatch,
+            vault,
+            clock,
+            random,
+            feed: Feed::default(),
+            holds: Mutex::default(),
+            seen: Mutex::default(),
+            poke: Notify::new(),
+        }
+    }
+
+    /// Something changed: look soon. Carries no data and never waits.
+    pub fn poke(&self) {
+        self.poke.notify_one();
+    }
+
+    /// Why a job waited when the engine last looked.
+    pub fn hold(&self, job_id: JobId) -> Option<Hold> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner).get(&job_id).cloned()
+    }
+
+    /// An agent gave a sign of life; it is stored with those of all others within a minute.
+    pub fn seen(&self, host_id: HostId) {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host_id, self.now());
+    }
+
+    /// Stores the signs of life that were noted.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails; they are noted again by the next heartbeats.
+    pub async fn flush_seen(&self) -> Result<(), EngineError> {
+        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
+        let seen: Vec<(HostId, Timestamp)> = seen.into_iter().collect();
+        if !seen.is_empty() {
+            self.store.touch_hosts(&seen).await?;
+        }
+        Ok(())
+    }
+
+    /// What followers of jobs are told.
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Where messages to agents go.
+    pub fn dispatch(&self) -> &dyn Dispatch {
+        &*self.dispatch
+    }
+
+    /// Works until `shutdown`: on every poke, and every few seconds without one.
+    pub async fn run(&self, shutdown: CancellationToken) {
+        let (mut last_sweep, mut last_flush) = (i64::MIN, i64::MIN);
+        loop {
+            let now = self.clock.monotonic_ms();
+            if now.saturating_sub(last_flush) >= tick::FLUSH_SEEN_EVERY {
+                last_flush = now;
+                if let Err(error) = self.flush_seen().await {
+                    tracing::warn!(error = %chain(&error), "signs of life were not stored");
+                }
+            }
+            if now.saturating_sub(last_sweep) >= tick::SWEEP_EVERY {
+                last_sweep = now;
+                if let Err(error) = self.sweep().await {
+                    tracing::warn!(error = %chain(&error), "the sweep failed; it is tried again");
+                }
+            }
+            match self.tick().await {
+                Ok(report) if report.stale > 0 => self.poke(),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = %chain(&error), "admission failed; it is tried again"),
+            }
+            let pause = std::time::Duration::from_millis(tick::LOOK_EVERY);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = self.poke.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub(crate) fn id_bytes(&self) -> [u8; 10] {
+        id_bytes(&*self.random)
+    }
+
+    pub(crate) fn audit(
+        &self,
+        actor: Actor,
+        action: &str,
+        subject: (&str, String),
+        detail: impl IntoIterator<Item = (&'static str, serde_json::Value)>,
+    ) -> AuditEntry {
+        let at = self.now();
+        AuditEntry {
+            id: AuditId::mint(at, self.id_bytes()),
+            at,
+            actor,
+            action: action.to_owned(),
+            subject_kind: subject.0.to_owned(),
+            subject_id: subject.1,
+            detail: detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        }
+    }
+}
+
+/// An error with all its causes on one line, for a log.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,3 @@
+//! The agents' socket.
+
+pub mod agent;
