@@ -108,8 +108,10 @@ pub enum EnrollOutcome {
     Unknown,
     /// Its hour is over.
     Expired,
-    /// It was used before.
+    /// It was used before; that it also expired since does not matter.
     Used,
+    /// Another host has that name, in whatever case; the token is still good.
+    NameTaken,
 }
 
 /// People, sessions, tokens, enrolment.
@@ -117,27 +119,36 @@ pub enum EnrollOutcome {
 pub trait Accounts: Send + Sync {
     /// Whether there is any user.
     async fn has_users(&self) -> Result<bool>;
-    /// Makes the first user; of several at once exactly one succeeds.
+    /// Makes the first user; of several at once exactly one succeeds, and only its audit row is written.
     async fn create_first_user(&self, user: UserRow, audit: AuditEntry) -> Result<Bootstrapped>;
-    /// The user of that name.
+    /// The user of that name, in exactly this spelling.
     async fn user_by_name(&self, name: &LoginName) -> Result<Option<UserRow>>;
-    /// Sets a password and ends all sessions of that user; false when there is no such user.
+    /// Sets a password and ends all sessions of that user; false when there is no such user. Tokens stay good.
     async fn set_password(&self, user_id: UserId, password_hash: &str, audit: AuditEntry) -> Result<bool>;
 
-    /// Opens a session and forgets those that ended before `now`.
+    /// Opens a session and forgets those, of whatever user, that ended before `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] when there is no such user.
     async fn create_session(&self, session: SessionRow, now: Timestamp, audit: AuditEntry) -> Result<()>;
-    /// The session with this cookie that has not ended at `now`, with its user.
+    /// The session with this cookie that has not ended at `now` (`now < expires_at`), with its user.
     async fn session(&self, hash: &TokenHash, now: Timestamp) -> Result<Option<(SessionRow, UserRow)>>;
-    /// Ends a session; ending it twice is fine.
+    /// Ends a session; ending it twice is fine, and only the first writes the audit row.
     async fn delete_session(&self, hash: &TokenHash, audit: AuditEntry) -> Result<()>;
 
-    /// Makes an API token.
+    /// Makes an API token. Names are compared as they are, and only with the user's own tokens that are neither revoked nor expired
+    /// when this one is made (`created_at`).
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] when there is no such user.
     async fn create_token(&self, token: TokenRow, audit: AuditEntry) -> Result<TokenCreated>;
-    /// Tokens of a user, newest first, revoked ones included.
+    /// Tokens of a user, newest first by id, revoked ones included.
     async fn tokens(&self, user_id: UserId, page: PageRequest) -> Result<Listed<TokenInfo>>;
     /// The token with this hash with its user, whether or not it is still good: the caller compares times.
     async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, UserRow)>>;
-    /// Revokes a token of a user; false when there is none. Revoking twice keeps the first time.
+    /// Revokes a token of a user; false when there is none. Revoking twice keeps the first time and writes no second audit row.
     async fn revoke_token(
         &self,
         user_id: UserId,
@@ -145,14 +156,15 @@ pub trait Accounts: Send + Sync {
         now: Timestamp,
         audit: AuditEntry,
     ) -> Result<bool>;
-    /// Notes that a token was used.
+    /// Notes that a token was used; an earlier time than the one known, or a token that is gone, changes nothing.
     async fn touch_token(&self, id: TokenId, now: Timestamp) -> Result<()>;
 
     /// Makes an enrolment token and forgets those that expired more than a day before it was made.
     async fn create_enrollment(&self, row: EnrollmentRow, audit: AuditEntry) -> Result<()>;
     /// The enrolment token with this hash.
     async fn enrollment(&self, hash: &TokenHash) -> Result<Option<EnrollmentRow>>;
-    /// Uses an enrolment token up and makes the host, in one step; of several at once exactly one succeeds.
+    /// Uses an enrolment token up (`used_at` becomes `now`) and makes the host as it is given, in one step; of several at once exactly
+    /// one succeeds. A token is good while `now < expires_at`.
     async fn enroll(
         &self,
         enrollment: &TokenHash,

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use restic_manager_core::id::{AttachmentId, HostId, JobId, RepoId};
 use restic_manager_core::model::{
-    AppendOnly, Attachment, AuditEntry, CredentialInfo, CredentialKind, Host, HostFacts, Repo, RepoStats, ResticRepoId,
+    AppendOnly, Attachment, AuditEntry, CredentialInfo, CredentialKind, Host, HostFacts, Repo, RepoStats,
+    ResticRepoId,
 };
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_core::time::Timestamp;
@@ -13,7 +14,7 @@ use crate::{Listed, PageRequest, Result, TokenHash};
 /// Which hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFilter {
-    /// Part of the name, in any case.
+    /// Part of the name, in any case; no character has a meaning of its own.
     pub text: Option<String>,
     /// Carries this label.
     pub tag: Option<Tag>,
@@ -37,7 +38,7 @@ pub struct HostChange {
 pub struct RepoChange {
     /// A new name.
     pub name: Option<DisplayName>,
-    /// A new runner.
+    /// A new runner: an attachment of this repository.
     pub runner: Option<AttachmentId>,
 }
 
@@ -46,7 +47,7 @@ pub struct RepoChange {
 pub enum Renamed {
     /// Done.
     Done,
-    /// There is no such thing.
+    /// There is no such thing, or the runner named is no attachment of the repository.
     NotFound,
     /// Another one has that name.
     NameTaken,
@@ -61,7 +62,7 @@ pub enum Deleted {
     NotFound,
     /// It has jobs that are not final.
     HasJobs(Vec<JobId>),
-    /// Its host is set as the runner of these repositories.
+    /// An attachment of it is set as the runner of these repositories.
     IsRunner(Vec<RepoId>),
     /// Hosts are attached to it.
     HasAttachments(Vec<HostId>),
@@ -94,9 +95,9 @@ pub struct AttachmentRow {
 /// What is written of an attachment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachmentChange {
-    /// The attachment; for an existing one only `role` and `append_only` are taken.
+    /// The attachment, taken whole when it is new; of an existing one only `role` is taken.
     pub attachment: Attachment,
-    /// Whether `append_only` is to be set on an existing one.
+    /// What `append_only` of an existing one becomes; none leaves it.
     pub append_only: Option<AppendOnly>,
     /// Its everyday credential, when it is written too.
     pub credential: Option<SealedCredential>,
@@ -148,17 +149,18 @@ pub enum ResticIdLearned {
 pub trait Fleet: Send + Sync {
     /// A host.
     async fn host(&self, id: HostId) -> Result<Option<Host>>;
-    /// Hosts by name (without regard to case), then id.
+    /// Hosts by name (without regard to case: by its Unicode lowercase), then id.
     async fn hosts(&self, filter: &HostFilter, page: PageRequest) -> Result<Listed<Host>>;
     /// The host whose agent has this token.
     async fn host_by_agent_token(&self, hash: &TokenHash) -> Result<Option<Host>>;
-    /// Changes a host. Names are unique without regard to case. A changed limit raises the plan version.
+    /// Changes a host. Names are unique without regard to case. A limit that becomes another raises the plan version.
     async fn change_host(&self, id: HostId, change: HostChange, audit: AuditEntry) -> Result<Renamed>;
-    /// Deletes a host with its attachments, credentials, groups, schedules and agent token; runs and jobs stay readable.
+    /// Deletes a host with its attachments, credentials, groups, schedules, snapshot lists and agent token; runs, jobs and logs stay
+    /// readable. Refused while it has jobs that are not final, then while it is set as a runner.
     async fn delete_host(&self, id: HostId, audit: AuditEntry) -> Result<Deleted>;
-    /// Notes signs of life, in bulk.
+    /// Notes signs of life, in bulk. One that is earlier than what is known, or of a host that is gone, changes nothing.
     async fn touch_hosts(&self, seen: &[(HostId, Timestamp)]) -> Result<()>;
-    /// Stores what an agent says of its machine.
+    /// Stores what an agent says of its machine, in place of what it said before; nothing happens when the host is gone.
     async fn record_facts(&self, id: HostId, facts: &HostFacts) -> Result<()>;
 
     /// Makes a repository. Names are unique without regard to case.
@@ -167,25 +169,29 @@ pub trait Fleet: Send + Sync {
     async fn repo(&self, id: RepoId) -> Result<Option<Repo>>;
     /// Repositories by name (without regard to case), then id.
     async fn repos(&self, page: PageRequest) -> Result<Listed<Repo>>;
-    /// Changes a repository.
+    /// Changes a repository. Names are unique without regard to case.
     async fn change_repo(&self, id: RepoId, change: RepoChange, audit: AuditEntry) -> Result<Renamed>;
-    /// Forgets a repository that no host is attached to; what lies in it is not touched.
+    /// Forgets a repository that no host is attached to; what lies in it is not touched, and its jobs stay readable. Refused while it
+    /// has jobs that are not final, then while hosts are attached.
     async fn delete_repo(&self, id: RepoId, audit: AuditEntry) -> Result<Deleted>;
-    /// Stores restic's own id of a repository, once.
+    /// Stores restic's own id of a repository, once. What the row itself has is looked at first.
     async fn learn_restic_id(&self, id: RepoId, restic_id: &ResticRepoId) -> Result<ResticIdLearned>;
-    /// What is known of the size of these repositories, in the order of `ids`.
+    /// What is known of the size of these repositories, one for each of `ids` in their order; nothing is known of one that is gone.
     async fn repo_stats(&self, ids: &[RepoId]) -> Result<Vec<RepoStats>>;
 
-    /// The attachments of a host: primary first, then by repository name.
+    /// The attachments of a host: primary first, then by repository name (without regard to case).
     async fn attachments_of_host(&self, id: HostId) -> Result<Vec<AttachmentRow>>;
-    /// The attachments of these repositories, by repository, then host name.
+    /// The attachments of these repositories, by repository id, then host name (without regard to case).
     async fn attachments_of_repos(&self, ids: &[RepoId]) -> Result<Vec<AttachmentRow>>;
     /// The attachment of a host to a repository.
     async fn attachment(&self, host_id: HostId, repo_id: RepoId) -> Result<Option<AttachmentRow>>;
-    /// Makes or changes an attachment, with its credential; raises the plan version of the host.
+    /// Makes or changes the attachment of that host to that repository, with its credential; raises the plan version of the host. What
+    /// is refused changes nothing.
     async fn put_attachment(&self, change: AttachmentChange, audit: AuditEntry) -> Result<PutAttachment>;
-    /// Removes an attachment and its credentials; raises the plan version of the host.
-    async fn delete_attachment(&self, host_id: HostId, repo_id: RepoId, audit: AuditEntry) -> Result<Deleted>;
+    /// Removes an attachment, its credentials and the host's snapshot list of that repository; raises the plan version of the host.
+    /// Refused while the host has jobs on the repository that are not final, then while it is the repository's runner.
+    async fn delete_attachment(&self, host_id: HostId, repo_id: RepoId, audit: AuditEntry)
+    -> Result<Deleted>;
 
     /// A credential with its ciphertext.
     async fn credential(&self, id: AttachmentId, kind: CredentialKind) -> Result<Option<SealedCredential>>;
@@ -197,5 +203,10 @@ pub trait Fleet: Send + Sync {
         audit: AuditEntry,
     ) -> Result<PutCredential>;
     /// Deletes a credential; false when there is none.
-    async fn delete_credential(&self, id: AttachmentId, kind: CredentialKind, audit: AuditEntry) -> Result<bool>;
+    async fn delete_credential(
+        &self,
+        id: AttachmentId,
+        kind: CredentialKind,
+        audit: AuditEntry,
+    ) -> Result<bool>;
 }

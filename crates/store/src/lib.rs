@@ -1,1 +1,52 @@
-//! Placeholder.
+//! Storage of restic-manager behind one trait.
+//!
+//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Audit`], [`Meta`].
+//! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
+//! a fault of the store. Nothing here reads a clock: `now` is an argument.
+//!
+//! [`MemoryStore`] keeps all of it in memory, for tests and simulations. Whoever writes a backend of their own proves it with the
+//! contract suite (feature `contract`).
+
+mod accounts;
+mod audit;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod error;
+mod fleet;
+mod memory;
+mod meta;
+mod names;
+mod page;
+mod plans;
+mod reports;
+mod work;
+
+pub use accounts::{
+    Accounts, Bootstrapped, EnrollOutcome, EnrollmentRow, SessionRow, TokenCreated, TokenHash, TokenRow,
+    UserRow,
+};
+pub use audit::{Audit, AuditFilter};
+pub use error::StoreError;
+pub use fleet::{
+    AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, PutAttachment, PutCredential,
+    Renamed, RepoChange, ResticIdLearned, SealedCredential,
+};
+pub use memory::MemoryStore;
+pub use meta::Meta;
+pub use page::{Cursor, Listed, PageRequest};
+pub use plans::{GroupDeleted, HostPlan, PlanWritten, Plans};
+pub use reports::{
+    Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter, SnapshotRow,
+};
+pub use work::{
+    AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, FleetCounts,
+    JobFilter, JobMove, JobRow, QueuedJob, TakeSession, TakenSession, Work,
+};
+
+/// What a store answers.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+/// All that the product keeps.
+pub trait Store: Accounts + Fleet + Plans + Work + Reports + Audit + Meta {}
+
+impl<T: Accounts + Fleet + Plans + Work + Reports + Audit + Meta> Store for T {}

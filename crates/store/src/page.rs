@@ -1,6 +1,9 @@
-//! Keyset pages: stable while rows come and go.
+//! Keyset pages: stable while rows come and go. A row that stays is listed once and exactly once.
 
 /// Where a page begins, as an opaque text that only the store reads.
+///
+/// A text that is no cursor of that list is [`crate::StoreError::Unreadable`] with `cursor` as what it is. The row it was made from may
+/// be gone meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub String);
 
@@ -9,7 +12,7 @@ pub struct Cursor(pub String);
 pub struct PageRequest {
     /// The cursor of the page before; none for the first.
     pub after: Option<Cursor>,
-    /// At most so many items.
+    /// At most so many items; 0 counts as 1.
     pub limit: u32,
 }
 

@@ -10,12 +10,18 @@ use restic_manager_core::time::Timestamp;
 
 use crate::{Listed, PageRequest, Result};
 
+/// The most text of a job's log that is kept: 32 MiB, as UTF-8.
+pub const LOG_CAP_BYTES: usize = 32 * 1024 * 1024;
+
 /// A run that a schedule fired, with its first job; the run's key makes repeats harmless.
+///
+/// Where there is a run with that key already, that one stays, and the job becomes an attempt of it: a higher one than it had opens it
+/// again, any other is left out. A run of another host, or on a repository that is gone, is left out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FiredRun {
     /// The run.
     pub run: Run,
-    /// Its first attempt; none for a slot that is only noted as missed.
+    /// Its first attempt, or a later one; none for a slot that is only noted as missed.
     pub job: Option<Job>,
 }
 
@@ -32,7 +38,7 @@ pub enum Effect {
         /// Its runs.
         runs: Vec<FiredRun>,
     },
-    /// The agent works by this plan.
+    /// The agent works by this plan. An older one than it acknowledged before changes nothing.
     PlanAcked {
         /// Its version.
         schedule_version: i64,
@@ -59,14 +65,14 @@ pub enum Effect {
         /// When, by the agent's clock.
         at: Timestamp,
     },
-    /// Lines of a job's log.
+    /// Lines of a job's log, in whatever state it is. Lines at or below the newest number that is known of are repeats.
     Log {
         /// Which job.
         job_id: JobId,
         /// The lines.
         lines: Vec<LogLine>,
     },
-    /// Lines that are not kept.
+    /// Lines that are not kept: the log goes on behind them.
     LogGap {
         /// Which job.
         job_id: JobId,
@@ -75,7 +81,7 @@ pub enum Effect {
         /// The first line after the gap.
         to: u64,
     },
-    /// What is known of a repository; absent fields change nothing. Applied only when the host is attached to it.
+    /// What is known of a repository; absent fields change nothing. Ignored when the host is not attached to it.
     Stats {
         /// Which.
         repo_id: RepoId,
@@ -84,7 +90,8 @@ pub enum Effect {
         /// What is known.
         stats: RepoStats,
     },
-    /// The host's snapshots in a repository, replacing those it listed before at an earlier `listed_at`.
+    /// The host's snapshots in a repository, replacing those it listed before at an earlier `listed_at`. Ignored when the host is not
+    /// attached to it, and when it listed them at that instant or later before.
     Snapshots {
         /// Which repository.
         repo_id: RepoId,
@@ -159,7 +166,7 @@ pub struct SnapshotFilter {
 pub struct SnapshotRow {
     /// The repository.
     pub repo_id: RepoId,
-    /// The source group whose tag it carries.
+    /// The host's source group whose tag it carries, by the groups there are when it is read.
     pub group_id: Option<GroupId>,
     /// The snapshot.
     pub snapshot: Snapshot,
@@ -169,7 +176,12 @@ pub struct SnapshotRow {
 #[async_trait]
 pub trait Reports: Send + Sync {
     /// Applies messages of a host in order, in one transaction, and remembers the newest number. Numbers at or below the
-    /// one remembered for `(host, spool)` are repeats. An effect on a job of another host is ignored, by name.
+    /// one remembered for `(host, spool)` are repeats. An effect on a job of another host, or on one that is not there, is ignored, and
+    /// the reason names the job.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::StoreError::Missing`] when there is no such host; then nothing is applied.
     async fn apply(
         &self,
         host_id: HostId,
@@ -180,12 +192,12 @@ pub trait Reports: Send + Sync {
 
     /// Lines of a job's log from number `from` on, at most about `max_lines` (whole chunks).
     ///
-    /// A job keeps at most 32 MiB of text: its head and its tail, with the middle given up.
+    /// A job keeps at most [`LOG_CAP_BYTES`] of text: its head and its tail, with the middle given up.
     async fn log(&self, job_id: JobId, from: u64, max_lines: u32) -> Result<LogSlice>;
-    /// Forgets the logs of jobs that ended before an instant; answers how many jobs lost theirs.
+    /// Forgets the logs of jobs that ended before an instant; answers how many jobs lost theirs. Reading one then is an empty slice.
     async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64>;
 
-    /// Snapshots of a host, newest first.
+    /// Snapshots of a host, newest first by `time`.
     async fn snapshots(
         &self,
         host_id: HostId,

@@ -16,7 +16,7 @@ pub enum Enqueued {
     Created(Job),
     /// There is one like it that is not final: same kind, host, repository and group.
     Existing(Job),
-    /// The host, the repository or the group is gone.
+    /// The host, the repository or the group is gone, or the group is another host's.
     NotFound,
 }
 
@@ -66,7 +66,7 @@ pub struct QueuedJob {
 pub struct AdmissionView {
     /// Jobs that wait, oldest first (by `created_at`, then id).
     pub queued: Vec<QueuedJob>,
-    /// Jobs that are dispatched or running.
+    /// Jobs that are dispatched or running, by id.
     pub occupying: Vec<Job>,
 }
 
@@ -127,7 +127,7 @@ pub enum JobMove {
 pub enum CancelOutcome {
     /// It waited; now it is cancelled.
     Cancelled,
-    /// Its agent has it and is to be told; the wish is stored and delivered again at hello.
+    /// Its agent has it and is to be told; the wish is stored and delivered again at hello. The job is as it stands.
     Requested(Box<Job>),
     /// It was over already.
     AlreadyFinal(JobState),
@@ -161,9 +161,10 @@ pub struct TakenSession {
     pub committed_seq: u64,
     /// The host, with the facts just stored.
     pub host: Host,
-    /// Jobs that were running and that the agent does not know: lost now, their runs failed.
+    /// Jobs that were running and that the agent does not know: lost now, their runs failed. By id, as the lists below.
     pub lost: Vec<JobId>,
-    /// Jobs that were dispatched and never reached it: they wait again.
+    /// Jobs that were dispatched and never reached it: they wait again. One that somebody asked to cancel is cancelled instead and
+    /// not listed.
     pub requeued: Vec<JobId>,
     /// Jobs of this host, known to the agent, that somebody asked to cancel.
     pub cancel: Vec<JobId>,
@@ -180,21 +181,29 @@ pub struct FleetCounts {
     pub jobs_running: u64,
     /// Jobs that wait.
     pub jobs_queued: u64,
-    /// Jobs that failed or were lost since the given instant.
+    /// Jobs that failed or were lost and ended at or after the given instant.
     pub jobs_failed: u64,
 }
 
 /// Runs and jobs.
+///
+/// Every move of a job follows [`restic_manager_core::model::transition`] and raises the revisions of its host and its repository. A
+/// job that ends takes its run along when that is open: to [`restic_manager_core::model::RunState::after`], with the job's message as
+/// the reason where the run is abandoned. A job that is to wait again loses its `dispatched_at`; one that somebody asked to cancel is
+/// cancelled instead.
 #[async_trait]
 pub trait Work: Send + Sync {
-    /// Asks for a job, unless one like it is not final yet. The audit row is written only for a new one.
+    /// Asks for a job, unless one like it is not final yet; of several at once one is made and the others are told of it. The audit row
+    /// is written only for a new one.
     async fn enqueue(&self, job: Job, audit: AuditEntry) -> Result<Enqueued>;
     /// What admission looks at.
     async fn admission_view(&self) -> Result<AdmissionView>;
     /// Dispatches jobs at the revisions that were read, each with its outcome in the order given. The intents of one call come
-    /// from one view: several on one repository or host are compared with the same revision.
+    /// from one view: several on one repository or host are compared with the same revision. Whether it still waits is looked at first,
+    /// then the revisions, then what it needs. A job that is named twice is dispatched once.
     async fn dispatch(&self, intents: &[DispatchIntent], now: Timestamp) -> Result<Vec<DispatchOutcome>>;
-    /// Moves a job by an event that comes from the server itself (requeue, withdraw, lose), guarded by the table of states.
+    /// Moves a job by an event that comes from the server itself (requeue, withdraw, lose), guarded by the table of states. One that is
+    /// over then has ended at `now` with this message; one that waits again keeps no message.
     async fn move_job(
         &self,
         id: JobId,
@@ -203,14 +212,15 @@ pub trait Work: Send + Sync {
         now: Timestamp,
         audit: Option<AuditEntry>,
     ) -> Result<JobMove>;
-    /// Asks to cancel a job. Asking twice keeps the first time.
+    /// Asks to cancel a job. Asking twice keeps the first time and writes no second audit row.
     async fn request_cancel(&self, id: JobId, now: Timestamp, audit: AuditEntry) -> Result<CancelOutcome>;
-    /// Jobs that were dispatched before an instant and that their agents have not answered for.
+    /// Jobs that were dispatched before an instant and that their agents have not answered for (state dispatched), by id.
     async fn unanswered(&self, dispatched_before: Timestamp) -> Result<Vec<DispatchRow>>;
-    /// Withdraws operators' jobs that were asked for before an instant and were never dispatched; answers their ids.
+    /// Withdraws users' jobs without a run that were asked for before an instant and still wait; answers their ids, in order.
     async fn withdraw_stale(&self, created_before: Timestamp, now: Timestamp) -> Result<Vec<JobId>>;
 
-    /// Takes a session: stores the facts, merges what the agent knows, and judges the jobs it does not know.
+    /// Takes a session: stores the facts, the plan version the agent works by (which may be lower than what it once acknowledged) and
+    /// `now` as the last sign of life, and judges the host's jobs that the agent does not know. Jobs that wait are left alone.
     /// None when there is no such host.
     async fn take_session(&self, take: TakeSession) -> Result<Option<TakenSession>>;
 
@@ -218,7 +228,8 @@ pub trait Work: Send + Sync {
     async fn job(&self, id: JobId) -> Result<Option<JobRow>>;
     /// Jobs, newest first by id.
     async fn jobs(&self, filter: &JobFilter, page: PageRequest) -> Result<Listed<JobRow>>;
-    /// The newest backup job of each of these hosts that has one, in whatever state but superseded and withdrawn.
+    /// The newest backup job (by id) of each of these hosts that has one, in whatever state but superseded and withdrawn; in the order
+    /// of `host_ids`.
     async fn last_backups(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>>;
     /// A run.
     async fn run(&self, id: RunId) -> Result<Option<Run>>;
