@@ -2,6 +2,7 @@
 
 use restic_manager_core::api::Page;
 use restic_manager_core::model::AuditRow;
+use restic_manager_store::AuditFilter;
 
 use super::page::page;
 use super::{App, AppError, ListQuery};
@@ -12,13 +13,8 @@ impl App {
     /// # Errors
     ///
     /// A limit out of bounds, or a fault of the store.
-    pub async fn audit_rows(
-        &self,
-        subject_id: Option<&str>,
-        action: Option<&str>,
-        list: &ListQuery,
-    ) -> Result<Page<AuditRow>, AppError> {
-        let listed = self.store.audit(subject_id, action, list.request()?).await?;
+    pub async fn audit_rows(&self, filter: &AuditFilter, list: &ListQuery) -> Result<Page<AuditRow>, AppError> {
+        let listed = self.store.audit(filter, list.request()?).await?;
         Ok(page(listed, |row| row))
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
-use crate::random::{Random, id_bytes};
+use crate::random::Random;
 use crate::vault::{Vault, VaultError};
 
 pub use feed::{Feed, FeedEvent};
@@ -153,7 +153,7 @@ impl Engine {
     }
 
     pub(crate) fn id_bytes(&self) -> [u8; 10] {
-        id_bytes(&*self.random)
+        self.random.id_bytes()
     }
 
     pub(crate) fn audit(
