@@ -9,12 +9,16 @@
 
 pub mod app;
 pub mod clock;
+#[cfg(feature = "web")]
+pub mod config;
 pub mod engine;
 #[cfg(feature = "web")]
 pub mod password;
 pub mod random;
 #[cfg(feature = "web")]
 pub mod rate;
+#[cfg(feature = "web")]
+pub mod shell;
 pub mod vault;
 #[cfg(feature = "web")]
 pub mod ws;
