@@ -8,6 +8,7 @@ mod client;
 mod data_dir;
 pub mod exit;
 mod failure;
+mod guarded;
 mod logging;
 mod panics;
 mod patience;
