@@ -1,1 +1,5 @@
-fn main() {}
+//! `rmctl`: restic-manager from a terminal.
+
+fn main() -> std::process::ExitCode {
+    restic_manager_cli::run(std::env::args_os())
+}

@@ -1,0 +1,101 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{
+    audit, bootstrap, completions, context, credentials, host, job, login, repo, run, schedule, snapshot,
+    source, token,
+};
+use crate::connection::Wanted;
+use crate::exit;
+use crate::ui::Format;
+
+/// restic-manager from a terminal
+///
+/// Hosts, repositories, source groups and schedules are named by their name or id. Data goes to stdout, everything
+/// else to stderr. Secrets are never arguments: they come from a prompt, a file, or standard input (`-`).
+#[derive(Debug, Parser)]
+#[command(name = "rmctl", version, after_help = exit::HELP, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Global {
+    /// The server to ask [env: RM_SERVER]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// The login to use: one of `rmctl context ls`
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// How data is written
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) output: Format,
+    /// Write one field of the answer and nothing else, such as `items.0.id`
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) field: Option<String>,
+    /// Speak plain HTTP with another machine too: everybody on the way can read the token
+    #[arg(long, global = true)]
+    pub(crate) allow_plain_http: bool,
+}
+
+impl Global {
+    pub(crate) fn wanted(&self) -> Wanted {
+        Wanted {
+            server: self.server.clone(),
+            context: self.context.clone(),
+            allow_plain_http: self.allow_plain_http,
+        }
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Log in to a server and remember the login
+    Login(login::Login),
+    /// Revoke the token of a login and forget it
+    Logout(login::Logout),
+    /// The servers this user is logged in to
+    #[command(subcommand)]
+    Context(context::Command),
+    /// Make the first administrator of a new server, and log in
+    Bootstrap(bootstrap::Bootstrap),
+    /// What needs attention, on one screen
+    Status,
+    /// Machines with an agent
+    #[command(subcommand)]
+    Host(host::Command),
+    /// Restic repositories
+    #[command(subcommand)]
+    Repo(repo::Command),
+    /// How a host opens its repositories
+    #[command(subcommand)]
+    Creds(credentials::Command),
+    /// What is backed up: the source groups of a host
+    #[command(subcommand)]
+    Source(source::Command),
+    /// When it is backed up
+    #[command(subcommand)]
+    Schedule(schedule::Command),
+    /// Back up a source group now
+    Run(run::Run),
+    /// What ran, runs and waits
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Snapshots in the repositories of a host
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
+    /// API tokens, for scripts
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Who did what
+    Audit(audit::Audit),
+    /// Write the completions for a shell
+    Completions(completions::Completions),
+}

@@ -1,0 +1,45 @@
+//! The first administrator.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use restic_manager_core::api::{BootstrapRequest, LoginRequest};
+use restic_manager_core::text::LoginName;
+
+use crate::client::{Client, Login};
+use crate::commands::login::{log_in, server};
+use crate::connection::{Environment, Wanted};
+use crate::error::CliError;
+use crate::input::{SecretSource, Secrets};
+use crate::route::Route;
+use crate::ui::note;
+
+/// The one-time token lies in a file that the server wrote at its first start; its log says where.
+#[derive(Debug, Args)]
+pub(crate) struct Bootstrap {
+    /// The file with the server's one-time token, or standard input (`-`)
+    #[arg(long, value_name = "FILE")]
+    token_file: PathBuf,
+    /// The name of the first administrator
+    #[arg(long, value_name = "NAME")]
+    username: LoginName,
+    /// Read the new password (12 characters at least) from this file, or from standard input (`-`)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+impl Bootstrap {
+    pub(crate) fn run(&self, wanted: &Wanted, environment: &Environment) -> Result<(), CliError> {
+        let server = server(wanted, environment)?;
+        let mut secrets = Secrets::default();
+        let source = SecretSource::of(Some(&self.token_file));
+        let token = secrets.read("the bootstrap token", "--token-file", &source)?;
+        let source = SecretSource::of(self.password_file.as_deref());
+        let password = secrets.read_new("New password", "--password-file", &source)?;
+        let username = self.username.clone();
+        let request = BootstrapRequest { token, username: username.clone(), password: password.clone() };
+        Client::new(server.clone(), Login::Nobody).post(&Route::new(["bootstrap"]), &request)?;
+        note(&format!("{username} is the first administrator"));
+        log_in(wanted, environment, server, &LoginRequest { username, password }, None)
+    }
+}

@@ -1,0 +1,78 @@
+//! Snapshots.
+
+use clap::Subcommand;
+use restic_manager_core::api::{Page, SnapshotView};
+
+use super::{Listing, Session};
+use crate::error::CliError;
+use crate::route::Route;
+use crate::ui::{Cell, Grid, Look, View, ago, instant, size};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the snapshots of a host, the newest first
+    Ls {
+        /// The host
+        host: String,
+        /// Only those in this repository
+        #[arg(long, value_name = "REPO")]
+        repo: Option<String>,
+        /// Only those of this source group
+        #[arg(long, value_name = "SOURCE")]
+        source: Option<String>,
+        #[command(flatten)]
+        listing: Listing,
+    },
+}
+
+impl Command {
+    pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
+        let Session { client, ui } = session;
+        match self {
+            Self::Ls { host, repo, source, listing } => {
+                let host_id = client.host_id(host)?;
+                let route = Route::new(["hosts", &host_id, "snapshots"])
+                    .with("repo_id", repo.as_ref().map(|repo| client.repo_id(repo)).transpose()?)
+                    .with(
+                        "group_id",
+                        source.as_ref().map(|name| client.group_id(&host_id, name)).transpose()?,
+                    );
+                ui.show_page(&listing.fetch(client, route)?, table)
+            }
+        }
+    }
+}
+
+fn table(page: &Page<SnapshotView>, look: &Look) -> View {
+    let row = |view: &SnapshotView| {
+        let snapshot = &view.snapshot;
+        vec![
+            Cell::from(snapshot.id.short()),
+            Cell::from(instant(snapshot.time, &look.zone)),
+            Cell::from(ago(snapshot.time, look.now)),
+            Cell::from(&snapshot.hostname),
+            Cell::or_none(Some(snapshot.tags.join(", "))),
+            Cell::from(snapshot.paths.join(", ")),
+            Cell::or_none(snapshot.files.map(|n| n.to_string())),
+            Cell::or_none(snapshot.size_bytes.map(size)),
+        ]
+    };
+    Grid::new(
+        &["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE"],
+        "No snapshots: rmctl run HOST SOURCE makes one",
+    )
+    .rows(page.items.iter().map(row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::fixed_look;
+
+    #[test]
+    fn snapshots_as_a_table() {
+        let page: Page<SnapshotView> =
+            serde_json::from_str(include_str!("../../tests/answers/snapshots.json")).unwrap();
+        insta::assert_snapshot!(table(&page, &fixed_look()).render(&fixed_look()));
+    }
+}
