@@ -166,7 +166,6 @@ mod tests {
             host_id: id(HostId::mint, host),
             repo_id: id(RepoId::mint, repo),
             connected: true,
-
         }
     }
 

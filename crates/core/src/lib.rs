@@ -4,6 +4,7 @@
 //! What it holds:
 //!
 //! - [`schedule`]: cron, time zones and clock changes; which slot is due and how many were missed
+//! - [`maintenance`]: which of forget, prune and check is due on a repository, and why the others wait
 //! - [`admission`]: which waiting jobs may start, and why the others may not
 //! - [`backoff`], [`retention`]: pauses between attempts, policies as restic's arguments
 //! - [`restic`]: argument lists, environment, output, exit codes and locks of restic 0.14.0 and newer
@@ -28,6 +29,7 @@ pub mod api;
 pub mod backoff;
 pub mod id;
 pub mod link;
+pub mod maintenance;
 pub mod model;
 pub mod restic;
 pub mod retention;

@@ -98,7 +98,9 @@ pub mod exposed {
     /// # Errors
     ///
     /// Those of the deserializer.
-    pub fn deserialize<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    pub fn deserialize<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(
+        from: D,
+    ) -> Result<T, D::Error> {
         T::deserialize(from)
     }
 }

@@ -12,8 +12,8 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use auth::{
-    BootstrapRequest, EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse, LoginRequest,
-    SessionInfo, TokenInfo, TokenRequest, TokenResponse, VersionInfo,
+    BootstrapRequest, EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse,
+    LoginRequest, SessionInfo, TokenInfo, TokenRequest, TokenResponse, VersionInfo,
 };
 pub use hosts::{HostPatch, HostView, Presence};
 pub use jobs::{Accepted, JobEventView, JobView};

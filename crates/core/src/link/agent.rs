@@ -129,7 +129,10 @@ impl AgentLink {
                 self.heartbeat_at = now + self.heartbeat_every;
                 self.actions.push_back(AgentAction::SendHeartbeat);
             }
-            LinkState::Waiting { .. } | LinkState::Connecting | LinkState::Greeting | LinkState::Live { .. } => {}
+            LinkState::Waiting { .. }
+            | LinkState::Connecting
+            | LinkState::Greeting
+            | LinkState::Live { .. } => {}
         }
     }
 
@@ -150,8 +153,12 @@ impl AgentLink {
         let cause = if self.refused { DownCause::Refused } else { cause };
         self.refused = false;
         let wait = match cause {
-            DownCause::Refused => REFUSED_RETRY + REFUSED_RETRY / 10_000 * i64::from(jitter_permille.min(1000)),
-            DownCause::Network => i64::try_from(backoff::reconnect_delay(self.attempt, jitter_permille)).unwrap_or(i64::MAX),
+            DownCause::Refused => {
+                REFUSED_RETRY + REFUSED_RETRY / 10_000 * i64::from(jitter_permille.min(1000))
+            }
+            DownCause::Network => {
+                i64::try_from(backoff::reconnect_delay(self.attempt, jitter_permille)).unwrap_or(i64::MAX)
+            }
         };
         self.attempt = self.attempt.saturating_add(1);
         self.sent = self.acked;
@@ -235,7 +242,8 @@ impl AgentLink {
     }
 
     fn close(&mut self) {
-        self.actions.retain(|action| !matches!(action, AgentAction::SendSpooled(_) | AgentAction::SendHeartbeat));
+        self.actions
+            .retain(|action| !matches!(action, AgentAction::SendSpooled(_) | AgentAction::SendHeartbeat));
         if self.actions.back() != Some(&AgentAction::Close) {
             self.actions.push_back(AgentAction::Close);
         }

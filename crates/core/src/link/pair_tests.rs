@@ -112,11 +112,17 @@ impl World {
                     self.to_server.push_back(Frame::lossy(AgentMessage::Heartbeat(beat)));
                 }
                 AgentAction::SendSpooled(seq) => {
-                    assert!(seq >= self.spool_first, "message {seq} was forgotten before it was acknowledged");
+                    assert!(
+                        seq >= self.spool_first,
+                        "message {seq} was forgotten before it was acknowledged"
+                    );
                     self.to_server.push_back(Frame::reliable(seq, message(seq)));
                 }
                 AgentAction::Forget(seq) => {
-                    assert!(self.applied.contains(&seq), "{seq} is forgotten, but the server never committed it");
+                    assert!(
+                        self.applied.contains(&seq),
+                        "{seq} is forgotten, but the server never committed it"
+                    );
                     self.spool_first = seq + 1;
                 }
                 AgentAction::Deliver(_) => {}

@@ -11,8 +11,8 @@ pub use fleet::{
     AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, HostFacts, Repo, Role,
 };
 pub use job::{
-    FinalState, Hold, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, LockMode, Run, RunKey, RunState,
-    transition,
+    FinalState, Hold, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, LockMode, Run, RunKey,
+    RunState, transition,
 };
 pub use plan::{BackupOptions, Schedule, SourceGroup};
 pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};

@@ -300,4 +300,3 @@ pub struct JobFinished {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<SlotClaim>,
 }
-

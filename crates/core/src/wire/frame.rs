@@ -175,8 +175,11 @@ mod tests {
     #[test]
     fn a_wrong_payload_names_the_type_and_the_field() {
         let error = decode_agent(r#"{"v":1,"type":"heartbeat","seq":3,"payload":{}}"#).unwrap_err();
-        assert!(matches!(&error, FrameError::Payload { kind, seq: Some(3), why }
-            if kind == "heartbeat" && why.contains("clock")), "{error}");
+        assert!(
+            matches!(&error, FrameError::Payload { kind, seq: Some(3), why }
+            if kind == "heartbeat" && why.contains("clock")),
+            "{error}"
+        );
     }
 
     #[test]

@@ -9,13 +9,14 @@ mod frame;
 mod server;
 
 pub use agent::{
-    AgentMessage, AgentVersions, Heartbeat, Hello, JobFinished, JobProgress, JobRefused, JobStarted, LogBatch,
-    LogGap, RefusedReason, RepoStatsReport, RunningJob, ScheduleAck, ScheduleFire, SlotClaim, SnapshotsReport,
+    AgentMessage, AgentVersions, Heartbeat, Hello, JobFinished, JobProgress, JobRefused, JobStarted,
+    LogBatch, LogGap, RefusedReason, RepoStatsReport, RunningJob, ScheduleAck, ScheduleFire, SlotClaim,
+    SnapshotsReport,
 };
 pub use frame::{Decoded, Frame, FrameError, MAX_FRAME_BYTES, decode_agent, decode_server};
 pub use server::{
     Ack, BackupSpec, CommandCancel, CommandRun, ConfigUpdate, JobSpec, PlanGroup, PlanRepo, PlanSchedule,
-    ScheduleSet, ServerMessage, WireError, Welcome,
+    ScheduleSet, ServerMessage, Welcome, WireError,
 };
 
 /// The newest protocol this build speaks.
