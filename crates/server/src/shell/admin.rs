@@ -76,7 +76,9 @@ async fn bootstrap_token(store: &dyn Accounts, data_dir: &DataDir) -> Result<(),
         return Err(Failure::Bootstrapped);
     }
     let token = BootstrapToken::of(data_dir);
-    token.renew(&OsRandom).map_err(|source| Failure::System { doing: "write the bootstrap token", source })?;
+    token
+        .renew(&OsRandom)
+        .map_err(|source| Failure::System { doing: "write the bootstrap token", source })?;
     tell(&format!("{}\n", token.path().display()))
 }
 
@@ -94,7 +96,9 @@ fn read_password(file: Option<&Path>, user: &str) -> Result<Secret, Failure> {
 
 fn prompt(user: &str) -> Result<Secret, Failure> {
     let ask = |question: String| {
-        rpassword::prompt_password(question).map(Secret::new).map_err(|source| Failure::PasswordInput { source })
+        rpassword::prompt_password(question)
+            .map(Secret::new)
+            .map_err(|source| Failure::PasswordInput { source })
     };
     let first = ask(format!("New password of {user}: "))?;
     check_length(&first)?;

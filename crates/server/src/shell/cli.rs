@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -74,7 +74,7 @@ pub enum Task {
 pub fn parse() -> Result<(Task, Config), ConfigError> {
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let config = load(cli.settings, cli.config_file, &matches)?;
+    let config = load(cli.settings, cli.config_file.as_deref(), &matches)?;
     let task = match cli.command {
         Some(Command::Admin(command)) => Task::Admin(command),
         None if cli.print_config => Task::PrintConfig,
@@ -85,11 +85,11 @@ pub fn parse() -> Result<(Task, Config), ConfigError> {
 
 fn load(
     settings: ConfigArgs,
-    config_file: Option<PathBuf>,
+    config_file: Option<&Path>,
     matches: &ArgMatches,
 ) -> Result<Config, ConfigError> {
     let places = Places::of_this_user();
-    Config::load(settings, |name| matches.value_source(name), config_file.as_deref(), places.as_ref())
+    Config::load(settings, |name| matches.value_source(name), config_file, places.as_ref())
 }
 
 #[cfg(test)]

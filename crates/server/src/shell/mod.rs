@@ -1,10 +1,11 @@
 //! The process around the engine: its folder, its socket, its signals, its log and its exit code.
 
 mod address;
-//pub mod admin;
+pub mod admin;
 mod bootstrap;
 pub mod cli;
 mod client;
+mod compose;
 mod data_dir;
 pub mod exit;
 mod failure;
@@ -12,7 +13,7 @@ mod guarded;
 mod logging;
 mod panics;
 mod patience;
-//mod run;
+mod run;
 mod serve;
 
 pub use address::AddressFile;
@@ -22,5 +23,5 @@ pub use data_dir::{DataDir, DataDirError};
 pub use failure::Failure;
 pub use logging::start_logging;
 pub use patience::TooSlow;
-//pub use run::run;
+pub use run::run;
 pub use serve::{Limits, bind, serve};

@@ -2,24 +2,21 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use restic_manager_store::{Accounts as _, Meta as _, SqliteStore};
+use restic_manager_store::Accounts;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use warp::Filter as _;
-use warp::filters::BoxedFilter;
-use warp::reply::Response;
 
+use super::address::reachable;
 use super::cli::{self, Task};
-use super::{AddressFile, BootstrapToken, DataDir, Failure, Limits, address, admin, bind, exit, serve, start_logging};
+use super::compose::compose;
+use super::{AddressFile, BootstrapToken, DataDir, Failure, Limits, admin, bind, exit, serve, start_logging};
 use crate::config::Config;
 use crate::random::OsRandom;
-use crate::vault::{Vault, VaultError};
 
-/// The fact under which the database keeps the canary of its key.
-const CANARY_FACT: &str = "vault.canary";
+/// After the connections had their time, the engine's last commit has this much.
+const ENGINE_STOPS_WITHIN: Duration = Duration::from_secs(1);
 /// Threads that still block then are left to the end of the process.
 const RUNTIME_STOPS_WITHIN: Duration = Duration::from_millis(500);
 
@@ -65,52 +62,37 @@ fn on_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Fai
 async fn serve_until_signal(config: &Config) -> Result<(), Failure> {
     let data_dir = DataDir::open(&config.data_dir.value)?;
     let stop = stop_on_signal()?;
-    let composed = compose(config, &data_dir).await?;
     let listen = config.listen.value;
     let listener = bind(listen).map_err(|source| Failure::Listen { address: listen, source })?;
     let address = listener.local_addr().map_err(|source| Failure::Listen { address: listen, source })?;
+    let parts = compose(config, &data_dir, &stop).await?;
+    offer_bootstrap(&*parts.store, &data_dir, &reachable(address)).await?;
+    // Written last: whoever waits for this file finds a server that answers.
     let address_file = AddressFile::write(&data_dir, address)
         .map_err(|source| Failure::System { doing: "write the address file", source })?;
     tracing::info!(%address, data_dir = %data_dir.path().display(), version = env!("CARGO_PKG_VERSION"), "serving");
-    offer_bootstrap(&composed.store, &data_dir, &address::reachable(address)).await?;
-    serve(listener, composed.routes, Limits::default(), stop).await;
+    serve(listener, parts.routes, Limits::default(), stop).await;
     drop(address_file);
+    let finish = async {
+        let _ended = parts.engine_loop.await;
+        // The agents' connections ended after the engine's loop did.
+        if let Err(error) = parts.engine.flush_seen().await {
+            tracing::warn!(%error, "signs of life were not stored");
+        }
+        parts.store.close().await;
+    };
+    if tokio::time::timeout(ENGINE_STOPS_WITHIN, finish).await.is_err() {
+        tracing::warn!(
+            "the engine was cut off in the middle of its work; it goes on with it at the next start"
+        );
+    }
     tracing::info!("stopped");
     Ok(())
 }
 
-/// What the process serves.
-struct Composed {
-    store: Arc<SqliteStore>,
-    routes: BoxedFilter<(Response,)>,
-}
-
-/// Opens the parts and puts them together.
-async fn compose(config: &Config, data_dir: &DataDir) -> Result<Composed, Failure> {
-    let store = Arc::new(SqliteStore::open(&data_dir.database()).await?);
-    let _vault = Arc::new(open_vault(config, &store).await?);
-    let routes = warp::path!("healthz").map(|| Response::new("ok\n".into())).boxed();
-    Ok(Composed { store, routes })
-}
-
-/// The vault, if its key belongs to this database.
-async fn open_vault(config: &Config, store: &SqliteStore) -> Result<Vault, Failure> {
-    let canary = store.fact(CANARY_FACT).await?;
-    let vault = Vault::open_or_create(&config.key_file.value, canary.is_some())?;
-    let canary = match canary {
-        Some(canary) => canary,
-        None => store.fact_or_insert(CANARY_FACT, &vault.canary()?).await?,
-    };
-    match vault.check_canary(&canary) {
-        Ok(()) => Ok(vault),
-        Err(VaultError::WrongKey) => Err(Failure::KeyOfAnother { path: config.key_file.value.clone() }),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// While there is no user: keeps a bootstrap token ready, and shows it to whoever started the server by hand. It never
 /// goes through the log.
-async fn offer_bootstrap(store: &SqliteStore, data_dir: &DataDir, url: &str) -> Result<(), Failure> {
+async fn offer_bootstrap(store: &dyn Accounts, data_dir: &DataDir, url: &str) -> Result<(), Failure> {
     let file = BootstrapToken::of(data_dir);
     let failed = |source| Failure::System { doing: "keep the bootstrap token", source };
     if store.has_users().await? {

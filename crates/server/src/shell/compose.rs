@@ -1,0 +1,67 @@
+//! Where the parts meet.
+
+use std::sync::Arc;
+
+use restic_manager_store::{Meta as _, SqliteStore, Store};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use warp::Filter as _;
+use warp::filters::BoxedFilter;
+use warp::reply::Response;
+
+use super::{DataDir, Failure};
+use crate::clock::{Clock, SystemClock};
+use crate::config::Config;
+use crate::engine::{Engine, Sessions};
+use crate::random::{OsRandom, Random};
+use crate::vault::{Vault, VaultError};
+
+/// The fact under which the database keeps the canary of its key.
+const CANARY_FACT: &str = "vault.canary";
+
+/// The parts, put together and at work.
+pub(super) struct Composed {
+    /// What is kept.
+    pub(super) store: Arc<SqliteStore>,
+    /// What is answered.
+    pub(super) routes: BoxedFilter<(Response,)>,
+    /// The engine.
+    pub(super) engine: Arc<Engine>,
+    /// Its loop, which ends with `stop`.
+    pub(super) engine_loop: JoinHandle<()>,
+}
+
+/// Opens the store and the vault, and puts engine, API and agents' sockets around them; all of them end with `stop`.
+pub(super) async fn compose(
+    config: &Config,
+    data_dir: &DataDir,
+    stop: &CancellationToken,
+) -> Result<Composed, Failure> {
+    let store = Arc::new(SqliteStore::open(&data_dir.database()).await?);
+    let vault = Arc::new(open_vault(config, &store).await?);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let sessions = Arc::new(Sessions::default());
+    let engine = Arc::new(Engine::new(store.clone() as Arc<dyn Store>, sessions, vault, clock, random));
+    let routes = warp::path!("healthz").map(|| Response::new("ok\n".into())).boxed();
+    let engine_loop = tokio::spawn({
+        let (engine, stop) = (engine.clone(), stop.clone());
+        async move { engine.run(stop).await }
+    });
+    Ok(Composed { store, routes, engine, engine_loop })
+}
+
+/// The vault, if its key belongs to this database.
+async fn open_vault(config: &Config, store: &SqliteStore) -> Result<Vault, Failure> {
+    let canary = store.fact(CANARY_FACT).await?;
+    let vault = Vault::open_or_create(&config.key_file.value, canary.is_some())?;
+    let canary = match canary {
+        Some(canary) => canary,
+        None => store.fact_or_insert(CANARY_FACT, &vault.canary()?).await?,
+    };
+    match vault.check_canary(&canary) {
+        Ok(()) => Ok(vault),
+        Err(VaultError::WrongKey) => Err(Failure::KeyOfAnother { path: config.key_file.value.clone() }),
+        Err(error) => Err(error.into()),
+    }
+}
