@@ -4,8 +4,8 @@
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
-//! [`MemoryStore`] keeps all of it in memory, for tests and simulations. Whoever writes a backend of their own proves it with the
-//! contract suite (feature `contract`).
+//! [`SqliteStore`] keeps all of it in one SQLite file, [`MemoryStore`] in memory, for tests and simulations. Whoever writes a backend
+//! of their own proves it with the contract suite (feature `contract`).
 
 mod accounts;
 mod audit;
@@ -19,6 +19,8 @@ mod names;
 mod page;
 mod plans;
 mod reports;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 mod work;
 
 pub use accounts::{
@@ -38,6 +40,8 @@ pub use plans::{GroupDeleted, HostPlan, PlanWritten, Plans};
 pub use reports::{
     Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter, SnapshotRow,
 };
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteStore;
 pub use work::{
     AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, FleetCounts,
     JobFilter, JobMove, JobRow, QueuedJob, TakeSession, TakenSession, Work,

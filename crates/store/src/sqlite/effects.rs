@@ -1,0 +1,293 @@
+//! What reports change, gathered so that one statement serves many of them.
+
+use std::collections::BTreeMap;
+
+use restic_manager_core::id::{HostId, JobId, RepoId, SpoolId};
+use restic_manager_core::model::{AuditEntry, JobEvent, transition};
+use sqlx::SqliteConnection;
+
+use super::apply::{Answer, Report};
+use super::fault::Doing;
+use super::log::{self, Part};
+use super::moves::{Touched, Word, advance};
+use super::rows::{Fields, integer, json};
+use super::{audit, fires, repos, snapshots};
+use crate::{Applied, Effect, FiredRun, JobMove, Result, StoreError};
+
+/// Why an effect changes nothing but the number; none when it was applied.
+type Ignored = Option<String>;
+
+/// The reports of one commit.
+///
+/// Fires and log lines are gathered and written by few statements; whatever refers to a job that may be among the gathered fires
+/// writes them first.
+pub(super) struct Batch<'a, 'c> {
+    connection: &'c mut SqliteConnection,
+    touched: Touched,
+    /// Whose the jobs are that the reports speak of.
+    owners: BTreeMap<JobId, HostId>,
+    fires: Vec<(HostId, &'a FiredRun)>,
+    logs: BTreeMap<JobId, Vec<Part<'a>>>,
+    audits: Vec<AuditEntry>,
+}
+
+impl<'a, 'c> Batch<'a, 'c> {
+    /// Applies reports in order within a transaction; an answer for each.
+    pub(super) async fn apply(
+        connection: &'c mut SqliteConnection,
+        reports: &'a [Report],
+    ) -> Result<Vec<Answer>> {
+        let hosts = hosts_there(connection, reports).await?;
+        let mut spools = committed(connection, reports).await?;
+        let owners = owners(connection, &jobs_of(reports)).await?;
+        let mut batch = Self {
+            connection,
+            touched: Touched::default(),
+            owners,
+            fires: Vec::new(),
+            logs: BTreeMap::new(),
+            audits: Vec::new(),
+        };
+        let mut answers = Vec::with_capacity(reports.len());
+        for report in reports {
+            if !hosts.contains_key(&report.host_id) {
+                answers.push(Err(StoreError::Missing { what: "host", id: report.host_id.to_string() }));
+                continue;
+            }
+            let newest = spools.entry((report.host_id, report.spool_id)).or_default();
+            answers.push(Ok(batch.apply_report(report, newest).await?));
+        }
+        spools.retain(|(host_id, _), _| hosts.contains_key(host_id));
+        batch.finish(&spools).await?;
+        Ok(answers)
+    }
+
+    async fn apply_report(&mut self, report: &'a Report, newest: &mut u64) -> Result<Vec<Applied>> {
+        let mut applied = Vec::with_capacity(report.effects.len());
+        for numbered in &report.effects {
+            if numbered.seq <= *newest {
+                applied.push(Applied::Repeat);
+                continue;
+            }
+            *newest = numbered.seq;
+            let ignored = self.take(report.host_id, &numbered.effect).await?;
+            applied.push(ignored.map_or(Applied::Done, Applied::Ignored));
+        }
+        Ok(applied)
+    }
+
+    async fn take(&mut self, host_id: HostId, effect: &'a Effect) -> Result<Ignored> {
+        match effect {
+            Effect::SetAside { audit } => {
+                self.audits.push(audit.clone());
+                Ok(None)
+            }
+            Effect::Fire { runs } => {
+                self.fires.extend(runs.iter().map(|fired| (host_id, fired)));
+                Ok(None)
+            }
+            Effect::PlanAcked { schedule_version } => self.plan_acked(host_id, *schedule_version).await,
+            Effect::Refused { job_id, event, class, message, hint, at } => {
+                let word = Word { class: *class, hint: hint.clone(), ..Word::new(*at, message) };
+                self.report(host_id, *job_id, *event, &word).await
+            }
+            Effect::Started { job_id, at } => {
+                self.report(host_id, *job_id, JobEvent::Start, &Word::new(*at, "")).await
+            }
+            Effect::Log { job_id, lines } => self.log(host_id, *job_id, Part::Lines(lines)).await,
+            Effect::LogGap { job_id, from: _, to } => self.log(host_id, *job_id, Part::SkipTo(*to)).await,
+            Effect::Stats { repo_id, restic_id, stats } => {
+                if !self.attached(host_id, *repo_id).await? {
+                    return Ok(Some(not_attached(*repo_id)));
+                }
+                if let Some(restic_id) = restic_id {
+                    // What becomes of it is no matter here: an id that does not fit is left alone.
+                    repos::learn(self.connection, *repo_id, restic_id).await?;
+                }
+                repos::put_stats(self.connection, *repo_id, stats).await?;
+                Ok(None)
+            }
+            Effect::Snapshots { repo_id, listed_at, total, snapshots } => {
+                if !self.attached(host_id, *repo_id).await? {
+                    return Ok(Some(not_attached(*repo_id)));
+                }
+                let later =
+                    snapshots::replace(self.connection, host_id, *repo_id, *listed_at, *total, snapshots)
+                        .await?;
+                Ok(later
+                    .map(|at| format!("the host listed repository {repo_id} at {at}, which is not earlier")))
+            }
+            Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
+                let word = Word {
+                    at: *at,
+                    message: message.clone(),
+                    class: Some(*class),
+                    hint: hint.clone(),
+                    exit_code: *exit_code,
+                    summary: Some((**summary).clone()),
+                };
+                self.report(host_id, *job_id, JobEvent::Finish(*state), &word).await
+            }
+        }
+    }
+
+    /// Moves a job of the host.
+    async fn report(&mut self, host_id: HostId, id: JobId, event: JobEvent, word: &Word) -> Result<Ignored> {
+        if let Some(why) = self.foreign(host_id, id).await? {
+            return Ok(Some(why));
+        }
+        Ok(match advance(self.connection, &mut self.touched, id, event, word).await? {
+            JobMove::Moved(_) => None,
+            JobMove::NotFound => Some(no_job(id)),
+            JobMove::Refused(state) => Some(
+                transition(state, event)
+                    .map_or_else(|late| format!("job {id}: {late}"), |_| format!("job {id}")),
+            ),
+        })
+    }
+
+    async fn log(&mut self, host_id: HostId, id: JobId, part: Part<'a>) -> Result<Ignored> {
+        if let Some(why) = self.foreign(host_id, id).await? {
+            return Ok(Some(why));
+        }
+        self.logs.entry(id).or_default().push(part);
+        Ok(None)
+    }
+
+    /// Why a job is none of the host's; none when it is.
+    async fn foreign(&mut self, host_id: HostId, id: JobId) -> Result<Ignored> {
+        if !self.fires.is_empty() {
+            self.fire().await?;
+        }
+        Ok(match self.owners.get(&id) {
+            None => Some(no_job(id)),
+            Some(owner) if *owner != host_id => Some(format!("job {id} is another host's")),
+            Some(_) => None,
+        })
+    }
+
+    async fn fire(&mut self) -> Result<()> {
+        let fires = std::mem::take(&mut self.fires);
+        let written = fires::write(self.connection, &mut self.touched, &fires).await?;
+        self.owners.extend(written);
+        Ok(())
+    }
+
+    async fn plan_acked(&mut self, host_id: HostId, version: i64) -> Result<Ignored> {
+        sqlx::query(
+            "update hosts set schedule_version_acked = max(schedule_version_acked, ?2) where id = ?1",
+        )
+        .bind(host_id.to_string())
+        .bind(version)
+        .execute(&mut *self.connection)
+        .await
+        .doing("note the plan an agent works by")?;
+        Ok(None)
+    }
+
+    async fn attached(&mut self, host_id: HostId, repo_id: RepoId) -> Result<bool> {
+        sqlx::query_scalar("select exists (select 1 from attachments where host_id = ?1 and repo_id = ?2)")
+            .bind(host_id.to_string())
+            .bind(repo_id.to_string())
+            .fetch_one(&mut *self.connection)
+            .await
+            .doing("look for an attachment")
+    }
+
+    /// Writes what was gathered, and the numbers.
+    async fn finish(mut self, spools: &BTreeMap<(HostId, SpoolId), u64>) -> Result<()> {
+        self.fire().await?;
+        log::append(self.connection, &self.logs).await?;
+        audit::write_all(self.connection, &self.audits).await?;
+        self.touched.raise(self.connection).await?;
+        let numbers: Vec<_> =
+            spools.iter().map(|((host_id, spool_id), seq)| (host_id, spool_id, integer(*seq))).collect();
+        sqlx::query(
+            "insert into spools (host_id, spool_id, committed_seq) select value->>0, value->>1, value->>2 \
+             from json_each(?1) where true on conflict do update set committed_seq = excluded.committed_seq",
+        )
+        .bind(json("numbers", &numbers)?)
+        .execute(self.connection)
+        .await
+        .doing("remember what was applied")?;
+        Ok(())
+    }
+}
+
+fn no_job(id: JobId) -> String {
+    format!("job {id} is not there")
+}
+
+fn not_attached(id: RepoId) -> String {
+    format!("the host is not attached to repository {id}")
+}
+
+/// The jobs that reports speak of.
+fn jobs_of(reports: &[Report]) -> Vec<JobId> {
+    let named = |effect: &Effect| match effect {
+        Effect::Refused { job_id, .. }
+        | Effect::Started { job_id, .. }
+        | Effect::Log { job_id, .. }
+        | Effect::LogGap { job_id, .. }
+        | Effect::Finished { job_id, .. } => Some(*job_id),
+        Effect::SetAside { .. }
+        | Effect::Fire { .. }
+        | Effect::PlanAcked { .. }
+        | Effect::Stats { .. }
+        | Effect::Snapshots { .. } => None,
+    };
+    let mut jobs: Vec<JobId> = reports
+        .iter()
+        .flat_map(|report| &report.effects)
+        .filter_map(|numbered| named(&numbered.effect))
+        .collect();
+    jobs.sort_unstable();
+    jobs.dedup();
+    jobs
+}
+
+async fn owners(connection: &mut SqliteConnection, jobs: &[JobId]) -> Result<BTreeMap<JobId, HostId>> {
+    if jobs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let found = sqlx::query("select id, host_id from jobs where id in (select value from json_each(?1))")
+        .bind(json("ids", jobs)?)
+        .fetch_all(connection)
+        .await
+        .doing("look for the hosts of jobs")?;
+    let owner = |row| {
+        let fields = Fields::new(row, "job", "id");
+        Ok((fields.parsed("id")?, fields.parsed("host_id")?))
+    };
+    found.iter().map(owner).collect()
+}
+
+async fn hosts_there(connection: &mut SqliteConnection, reports: &[Report]) -> Result<BTreeMap<HostId, ()>> {
+    let asked: Vec<HostId> = reports.iter().map(|report| report.host_id).collect();
+    let found = sqlx::query("select id from hosts where id in (select value from json_each(?1))")
+        .bind(json("ids", &asked)?)
+        .fetch_all(connection)
+        .await
+        .doing("look for hosts")?;
+    found.iter().map(|row| Ok((Fields::new(row, "host", "id").parsed("id")?, ()))).collect()
+}
+
+/// The newest numbers applied of the spools of these reports.
+async fn committed(
+    connection: &mut SqliteConnection,
+    reports: &[Report],
+) -> Result<BTreeMap<(HostId, SpoolId), u64>> {
+    let asked: Vec<_> = reports.iter().map(|report| (report.host_id, report.spool_id)).collect();
+    let found = sqlx::query(
+        "select s.* from json_each(?1) v join spools s on s.host_id = v.value->>0 and s.spool_id = v.value->>1",
+    )
+    .bind(json("ids", &asked)?)
+    .fetch_all(connection)
+    .await
+    .doing("read what was applied before")?;
+    let number = |row| {
+        let fields = Fields::new(row, "spool", "spool_id");
+        Ok(((fields.parsed("host_id")?, fields.parsed("spool_id")?), fields.number("committed_seq")?))
+    };
+    found.iter().map(number).collect()
+}

@@ -1,0 +1,157 @@
+//! The embedded store: one SQLite file.
+//!
+//! All writes go through one connection, each in a transaction that takes the write lock at once (`BEGIN IMMEDIATE`): SQLite has one
+//! writer anyway, and a transaction that begins as a reader can fail halfway when it turns into a writer. Reads have connections of
+//! their own and, by the write-ahead log, never wait for the writer. Lists go in as one JSON parameter and are opened by `json_each`:
+//! one statement with one text serves one row and ten thousand.
+
+mod accounts;
+mod apply;
+mod attachments;
+mod audit;
+mod dispatch;
+mod effects;
+mod fault;
+mod fires;
+mod fleet;
+mod hosts;
+mod jobs;
+mod log;
+mod log_chunk;
+mod meta;
+mod moves;
+mod paging;
+mod plans;
+mod reports;
+mod repos;
+mod rows;
+mod schema;
+mod session;
+mod snapshots;
+mod work;
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Sqlite, Transaction};
+
+use self::apply::ApplyQueue;
+use self::fault::Doing;
+use crate::{Result, StoreError};
+
+/// How long a statement waits for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that only read.
+const READERS: u32 = 4;
+/// Statements each connection keeps prepared; there are about as many as this in all.
+const STATEMENTS: usize = 256;
+
+/// The store in one SQLite file.
+///
+/// Cheap to share behind an `Arc`. What was answered is on the disk: a commit is synced before it returns, so a power cut takes
+/// nothing that was acknowledged. Must be opened within a tokio runtime.
+#[derive(Debug)]
+pub struct SqliteStore {
+    writer: SqlitePool,
+    readers: SqlitePool,
+    apply: ApplyQueue,
+}
+
+impl SqliteStore {
+    /// Opens the database in this file, made with mode 0600 when it is missing, and brings it to the present schema.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooNew`] for a database of a newer build and [`StoreError::Unreadable`] for one of another program; both files
+    /// stay as they are. [`StoreError::Backend`] when the file cannot be made or opened.
+    pub async fn open(path: &Path) -> Result<Self> {
+        schema::judge_file(path).await?;
+        create_private(path)?;
+        let options = options()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // NORMAL would lose the last commits in a power cut, and agents forget what was acknowledged.
+            .synchronous(SqliteSynchronous::Full);
+        let writer = pool(1).connect_with(options.clone()).await.doing("open the database")?;
+        schema::migrate(&mut *writer.acquire().await.doing("open the database")?).await?;
+        let reading = options.pragma("query_only", "on");
+        let readers = pool(READERS).connect_with(reading).await.doing("open the database")?;
+        Ok(Self::of(writer, readers))
+    }
+
+    /// Makes an empty store that lives in memory and ends with it, for tests.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Backend`] when SQLite cannot be had.
+    pub async fn in_memory() -> Result<Self> {
+        let options = options().in_memory(true);
+        // One connection that never ends: a second one would see another, empty database.
+        let only = pool(1).idle_timeout(None).max_lifetime(None);
+        let writer = only.connect_with(options).await.doing("open the database")?;
+        schema::migrate(&mut *writer.acquire().await.doing("open the database")?).await?;
+        Ok(Self::of(writer.clone(), writer))
+    }
+
+    /// Finishes what is under way and closes the file; what is asked for later is a fault.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    fn of(writer: SqlitePool, readers: SqlitePool) -> Self {
+        let apply = ApplyQueue::start(writer.clone());
+        Self { writer, readers, apply }
+    }
+
+    /// Begins a transaction that writes.
+    async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)
+    }
+
+    /// Begins a transaction that reads: all its statements see one moment.
+    async fn read(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
+        self.readers.begin().await.doing(doing)
+    }
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .create_if_missing(false)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+        .statement_cache_capacity(STATEMENTS)
+}
+
+fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .min_connections(connections.min(1))
+        .max_connections(connections)
+        // A file does not go away as a network does: a question before every use would only cost time.
+        .test_before_acquire(false)
+}
+
+#[cfg(unix)]
+fn create_private(path: &Path) -> Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    create(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600), path)
+}
+
+#[cfg(not(unix))]
+fn create_private(path: &Path) -> Result<()> {
+    create(std::fs::OpenOptions::new().write(true).create_new(true), path)
+}
+
+/// SQLite gives its side files (`-wal`, `-shm`) the mode of the database itself.
+fn create(options: &std::fs::OpenOptions, path: &Path) -> Result<()> {
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => {
+            Err(StoreError::Backend { doing: "make the file of the database", source: Box::new(error) })
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! How jobs move, and what moves with them.
+
+use std::collections::BTreeMap;
+
+use restic_manager_core::id::{HostId, JobId, RepoId, RunId};
+use restic_manager_core::model::{FinalState, Job, JobEvent, JobState, JobSummary, RunState};
+use restic_manager_core::restic::OutcomeClass;
+use restic_manager_core::time::Timestamp;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::fault::Doing;
+use super::rows::{self, Fields, json};
+use crate::{JobMove, Result};
+
+/// The condition of the partial indexes: SQLite takes one of them only for a query that repeats it word for word.
+pub(super) const OPEN: &str = "state in ('queued', 'dispatched', 'running')";
+
+/// What is said about a move: when, and, where it ends the job, how.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) at: Timestamp,
+    pub(super) message: String,
+    pub(super) class: Option<OutcomeClass>,
+    pub(super) hint: Option<String>,
+    pub(super) exit_code: Option<i32>,
+    pub(super) summary: Option<JobSummary>,
+}
+
+impl Word {
+    pub(super) fn new(at: Timestamp, message: &str) -> Self {
+        Self { at, message: message.to_owned(), class: None, hint: None, exit_code: None, summary: None }
+    }
+}
+
+/// The hosts and repositories whose revisions a transaction raises, each as often as a job of it moved.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    hosts: BTreeMap<HostId, i64>,
+    repos: BTreeMap<RepoId, i64>,
+}
+
+impl Touched {
+    /// Raises the revisions; the last act of a transaction that moved jobs.
+    pub(super) async fn raise(self, connection: &mut SqliteConnection) -> Result<()> {
+        let raise = [
+            (
+                "update hosts set revision = revision + t.value from json_each(?1) t where hosts.id = t.key",
+                json("ids", &self.hosts)?,
+            ),
+            (
+                "update repos set revision = revision + t.value from json_each(?1) t where repos.id = t.key",
+                json("ids", &self.repos)?,
+            ),
+        ];
+        if self.hosts.is_empty() {
+            return Ok(());
+        }
+        for (sql, times) in raise {
+            sqlx::query(sql)
+                .bind(times)
+                .execute(&mut *connection)
+                .await
+                .doing("raise the revisions of hosts and repositories")?;
+        }
+        Ok(())
+    }
+}
+
+/// Moves one job by the table of states, and its run with it.
+pub(super) async fn advance(
+    connection: &mut SqliteConnection,
+    touched: &mut Touched,
+    id: JobId,
+    event: JobEvent,
+    word: &Word,
+) -> Result<JobMove> {
+    if !advance_all(connection, touched, &[id], event, word).await?.is_empty() {
+        return Ok(JobMove::Moved(event.leads_to()));
+    }
+    let Some(job) = by_id(connection, id).await? else {
+        return Ok(JobMove::NotFound);
+    };
+    // Waiting again would run what somebody asked to stop.
+    let stopped = JobEvent::Finish(FinalState::Cancelled);
+    if event == JobEvent::Requeue
+        && job.cancel_requested_at.is_some()
+        && !advance_all(connection, touched, &[id], stopped, word).await?.is_empty()
+    {
+        return Ok(JobMove::Moved(JobState::Cancelled));
+    }
+    Ok(JobMove::Refused(job.state))
+}
+
+/// Moves those of these jobs that stand where the event is possible, and their runs with them; answers which, in order.
+///
+/// A requeue passes over jobs that somebody asked to cancel.
+pub(super) async fn advance_all(
+    connection: &mut SqliteConnection,
+    touched: &mut Touched,
+    ids: &[JobId],
+    event: JobEvent,
+    word: &Word,
+) -> Result<Vec<JobId>> {
+    let state = event.leads_to();
+    let class = word.class.or((state == JobState::Cancelled).then_some(OutcomeClass::Cancelled));
+    let moved = sqlx::query(AssertSqlSafe(move_sql(event)))
+        .bind(json("ids", ids)?)
+        .bind(state.as_str())
+        .bind(word.at.as_millis())
+        .bind(state.is_final())
+        .bind(&word.message)
+        .bind(class.map(OutcomeClass::as_str))
+        .bind(&word.hint)
+        .bind(word.exit_code)
+        .bind(word.summary.as_ref().map(|summary| json("a summary", summary)).transpose()?)
+        .fetch_all(&mut *connection)
+        .await
+        .doing("move jobs")?;
+    let mut done = Vec::with_capacity(moved.len());
+    let mut runs: Vec<RunId> = Vec::new();
+    for row in &moved {
+        let fields = Fields::new(row, "job", "id");
+        done.push(fields.parsed("id")?);
+        runs.extend(fields.parsed_opt::<RunId>("run_id")?);
+        *touched.hosts.entry(fields.parsed("host_id")?).or_default() += 1;
+        *touched.repos.entry(fields.parsed("repo_id")?).or_default() += 1;
+    }
+    done.sort_unstable();
+    if let Some(after) = RunState::after(state)
+        && !runs.is_empty()
+    {
+        end_runs(connection, &runs, after, &word.message).await?;
+    }
+    Ok(done)
+}
+
+/// A job.
+pub(super) async fn by_id(connection: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
+    let found = sqlx::query("select * from jobs where id = ?1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read a job")?;
+    found.as_ref().map(rows::job).transpose()
+}
+
+/// The statement of a move; its guard is the table of states.
+fn move_sql(event: JobEvent) -> String {
+    let from: Vec<String> =
+        event.allowed_from().iter().map(|state| format!("'{}'", state.as_str())).collect();
+    let wish = if event == JobEvent::Requeue { " and cancel_requested_at is null" } else { "" };
+    format!(
+        "update jobs set state = ?2, \
+         dispatched_at = case ?2 when '{queued}' then null when '{dispatched}' then ?3 else dispatched_at end, \
+         started_at = iif(?2 = '{running}', ?3, started_at), finished_at = iif(?4, ?3, finished_at), \
+         message = iif(?4, ?5, message), class = iif(?4, ?6, class), hint = iif(?4, ?7, hint), \
+         exit_code = iif(?4, ?8, exit_code), summary = iif(?4, ?9, summary) \
+         where id in (select value from json_each(?1)) and state in ({from}){wish} returning id, host_id, repo_id, run_id",
+        queued = JobState::Queued.as_str(),
+        dispatched = JobState::Dispatched.as_str(),
+        running = JobState::Running.as_str(),
+        from = from.join(", "),
+    )
+}
+
+async fn end_runs(
+    connection: &mut SqliteConnection,
+    runs: &[RunId],
+    after: RunState,
+    why: &str,
+) -> Result<()> {
+    let why = (after == RunState::Abandoned).then_some(why);
+    sqlx::query(
+        "update runs set state = ?2, next_attempt_at = null, why = coalesce(?3, why) \
+         where id in (select value from json_each(?1)) and state = ?4",
+    )
+    .bind(json("ids", runs)?)
+    .bind(after.as_str())
+    .bind(why)
+    .bind(RunState::Open.as_str())
+    .execute(connection)
+    .await
+    .doing("end the runs of jobs")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_open_states_are_those_that_are_not_final() {
+        let open: Vec<String> = JobState::ALL
+            .into_iter()
+            .filter(|state| !state.is_final())
+            .map(|state| format!("'{}'", state.as_str()))
+            .collect();
+        assert_eq!(OPEN, format!("state in ({})", open.join(", ")));
+    }
+
+    #[test]
+    fn a_guard_names_the_states_of_the_table() {
+        assert!(move_sql(JobEvent::Start).contains("and state in ('dispatched') returning"));
+        assert!(move_sql(JobEvent::Lose).contains("and state in ('dispatched', 'running') returning"));
+    }
+}

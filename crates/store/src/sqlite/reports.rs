@@ -1,0 +1,40 @@
+//! What agents report: the trait.
+
+use async_trait::async_trait;
+use restic_manager_core::id::{HostId, JobId, SpoolId};
+use restic_manager_core::time::Timestamp;
+
+use super::{SqliteStore, log, snapshots};
+use crate::{
+    Applied, Listed, LogSlice, NumberedEffect, PageRequest, Reports, Result, SnapshotFilter, SnapshotRow,
+};
+
+#[async_trait]
+impl Reports for SqliteStore {
+    async fn apply(
+        &self,
+        host_id: HostId,
+        spool_id: SpoolId,
+        effects: Vec<NumberedEffect>,
+        _now: Timestamp,
+    ) -> Result<Vec<Applied>> {
+        self.apply.apply(host_id, spool_id, effects).await
+    }
+
+    async fn log(&self, job_id: JobId, from: u64, max_lines: u32) -> Result<LogSlice> {
+        log::slice(self, job_id, from, max_lines).await
+    }
+
+    async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64> {
+        log::forget(self, finished_before).await
+    }
+
+    async fn snapshots(
+        &self,
+        host_id: HostId,
+        filter: &SnapshotFilter,
+        page: PageRequest,
+    ) -> Result<Listed<SnapshotRow>> {
+        snapshots::page(self, host_id, filter, &page).await
+    }
+}

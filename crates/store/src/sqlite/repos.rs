@@ -1,0 +1,252 @@
+//! Repositories.
+
+use std::collections::BTreeMap;
+
+use restic_manager_core::id::{HostId, JobId, RepoId};
+use restic_manager_core::model::{AuditEntry, Repo, RepoStats, ResticRepoId};
+use restic_manager_core::text::DisplayName;
+use restic_manager_core::time::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::fault::Doing;
+use super::moves::OPEN;
+use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
+use super::rows::{self, Fields, ids, integer, json, name_of};
+use super::{SqliteStore, audit};
+use crate::names::name_key;
+use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, ResticIdLearned, Result};
+
+pub(super) async fn by_id(connection: &mut SqliteConnection, id: RepoId) -> Result<Option<Repo>> {
+    let found = sqlx::query("select * from repos where id = ?1")
+        .bind(id.to_string())
+        .fetch_optional(connection)
+        .await
+        .doing("read a repository")?;
+    found.as_ref().map(rows::repo).transpose()
+}
+
+pub(super) async fn create(store: &SqliteStore, repo: Repo, audit: AuditEntry) -> Result<Renamed> {
+    let doing = "make a repository";
+    let mut tx = store.write(doing).await?;
+    if name_taken(&mut tx, repo.id, &repo.name).await? {
+        return Ok(Renamed::NameTaken);
+    }
+    sqlx::query(
+        "insert into repos (id, name, name_key, restic_id, runner, created_at, revision) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    )
+    .bind(repo.id.to_string())
+    .bind(repo.name.as_str())
+    .bind(name_key(&repo.name))
+    .bind(repo.restic_id.as_ref().map(ResticRepoId::as_str))
+    .bind(repo.runner.map(|id| id.to_string()))
+    .bind(repo.created_at.as_millis())
+    .bind(repo.revision)
+    .execute(&mut *tx)
+    .await
+    .doing(doing)?;
+    audit::write(&mut tx, &audit).await?;
+    tx.commit().await.doing(doing)?;
+    Ok(Renamed::Done)
+}
+
+/// A page of repositories in the order of their names; `?1` and `?2` the place behind which it begins.
+pub(super) const PAGE: &str =
+    "select * from repos where (name_key, id) > (?1, ?2) order by name_key, id limit ?3";
+
+pub(super) async fn page(store: &SqliteStore, page: &PageRequest) -> Result<Listed<Repo>> {
+    let (name, id) = keys_after::<(String, RepoId)>(page)?
+        .map_or_else(Default::default, |(name, id)| (name, id.to_string()));
+    let found = sqlx::query(PAGE)
+        .bind(name)
+        .bind(id)
+        .bind(rows_for(page))
+        .fetch_all(&store.readers)
+        .await
+        .doing("list repositories")?;
+    let items = found.iter().map(rows::repo).collect::<Result<Vec<_>>>()?;
+    listed(items, page, |repo| cursor_of_keys(&(name_key(&repo.name), repo.id)))
+}
+
+pub(super) async fn change(
+    store: &SqliteStore,
+    id: RepoId,
+    change: RepoChange,
+    audit: AuditEntry,
+) -> Result<Renamed> {
+    let doing = "change a repository";
+    let mut tx = store.write(doing).await?;
+    let Some(repo) = by_id(&mut tx, id).await? else {
+        return Ok(Renamed::NotFound);
+    };
+    if let Some(runner) = change.runner {
+        let tied: bool =
+            sqlx::query_scalar("select exists (select 1 from attachments where id = ?1 and repo_id = ?2)")
+                .bind(runner.to_string())
+                .bind(id.to_string())
+                .fetch_one(&mut *tx)
+                .await
+                .doing(doing)?;
+        if !tied {
+            return Ok(Renamed::NotFound);
+        }
+    }
+    let name = change.name.unwrap_or(repo.name);
+    if name_taken(&mut tx, id, &name).await? {
+        return Ok(Renamed::NameTaken);
+    }
+    sqlx::query("update repos set name = ?2, name_key = ?3, runner = ?4 where id = ?1")
+        .bind(id.to_string())
+        .bind(name.as_str())
+        .bind(name_key(&name))
+        .bind(change.runner.or(repo.runner).map(|id| id.to_string()))
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+    audit::write(&mut tx, &audit).await?;
+    tx.commit().await.doing(doing)?;
+    Ok(Renamed::Done)
+}
+
+pub(super) async fn delete(store: &SqliteStore, id: RepoId, audit: AuditEntry) -> Result<Deleted> {
+    let doing = "forget a repository";
+    let mut tx = store.write(doing).await?;
+    if by_id(&mut tx, id).await?.is_none() {
+        return Ok(Deleted::NotFound);
+    }
+    let open =
+        sqlx::query(AssertSqlSafe(format!("select id from jobs where repo_id = ?1 and {OPEN} order by id")))
+            .bind(id.to_string())
+            .fetch_all(&mut *tx)
+            .await
+            .doing(doing)?;
+    let jobs: Vec<JobId> = ids(&open, "job")?;
+    if !jobs.is_empty() {
+        return Ok(Deleted::HasJobs(jobs));
+    }
+    let attached = sqlx::query("select host_id as id from attachments where repo_id = ?1 order by host_id")
+        .bind(id.to_string())
+        .fetch_all(&mut *tx)
+        .await
+        .doing(doing)?;
+    let hosts: Vec<HostId> = ids(&attached, "attachment of the host")?;
+    if !hosts.is_empty() {
+        return Ok(Deleted::HasAttachments(hosts));
+    }
+    sqlx::query("insert into departed_names (id, name) select id, name from repos where id = ?1")
+        .bind(id.to_string())
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+    sqlx::query("delete from repos where id = ?1")
+        .bind(id.to_string())
+        .execute(&mut *tx)
+        .await
+        .doing(doing)?;
+    audit::write(&mut tx, &audit).await?;
+    tx.commit().await.doing(doing)?;
+    Ok(Deleted::Done)
+}
+
+pub(super) async fn learn_restic_id(
+    store: &SqliteStore,
+    id: RepoId,
+    restic_id: &ResticRepoId,
+) -> Result<ResticIdLearned> {
+    let doing = "store restic's id of a repository";
+    let mut tx = store.write(doing).await?;
+    let learned = learn(&mut tx, id, restic_id).await?;
+    tx.commit().await.doing(doing)?;
+    Ok(learned)
+}
+
+/// Stores restic's own id of a repository unless it, or another row with that id, stands in the way.
+pub(super) async fn learn(
+    connection: &mut SqliteConnection,
+    id: RepoId,
+    restic_id: &ResticRepoId,
+) -> Result<ResticIdLearned> {
+    let doing = "store restic's id of a repository";
+    let Some(repo) = by_id(connection, id).await? else {
+        return Ok(ResticIdLearned::NotFound);
+    };
+    match repo.restic_id {
+        Some(known) if known == *restic_id => return Ok(ResticIdLearned::Same),
+        Some(other) => return Ok(ResticIdLearned::Different(other)),
+        None => {}
+    }
+    let twin = sqlx::query("select id from repos where restic_id = ?1")
+        .bind(restic_id.as_str())
+        .fetch_optional(&mut *connection)
+        .await
+        .doing(doing)?;
+    if let Some(row) = twin {
+        return Ok(ResticIdLearned::KnownAs(Fields::new(&row, "repository", "id").parsed("id")?));
+    }
+    sqlx::query("update repos set restic_id = ?2 where id = ?1")
+        .bind(id.to_string())
+        .bind(restic_id.as_str())
+        .execute(connection)
+        .await
+        .doing(doing)?;
+    Ok(ResticIdLearned::Learned)
+}
+
+pub(super) async fn stats(store: &SqliteStore, asked: &[RepoId]) -> Result<Vec<RepoStats>> {
+    let found = sqlx::query("select * from repo_stats where repo_id in (select value from json_each(?1))")
+        .bind(json("ids", asked)?)
+        .fetch_all(&store.readers)
+        .await
+        .doing("read the sizes of repositories")?;
+    let known = found.iter().map(repo_stats).collect::<Result<BTreeMap<_, _>>>()?;
+    Ok(asked.iter().map(|id| known.get(id).cloned().unwrap_or_default()).collect())
+}
+
+/// Stores what is known; what is absent stays as it was.
+pub(super) async fn put_stats(
+    connection: &mut SqliteConnection,
+    id: RepoId,
+    stats: &RepoStats,
+) -> Result<()> {
+    sqlx::query(
+        "insert into repo_stats (repo_id, total_size_bytes, size_kind, uncompressed_bytes, snapshot_count, measured_at) \
+         values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (repo_id) do update set \
+         total_size_bytes = coalesce(excluded.total_size_bytes, total_size_bytes), \
+         size_kind = coalesce(excluded.size_kind, size_kind), \
+         uncompressed_bytes = coalesce(excluded.uncompressed_bytes, uncompressed_bytes), \
+         snapshot_count = coalesce(excluded.snapshot_count, snapshot_count), \
+         measured_at = coalesce(excluded.measured_at, measured_at)",
+    )
+    .bind(id.to_string())
+    .bind(stats.total_size_bytes.map(integer))
+    .bind(stats.size_kind.as_ref().map(name_of).transpose()?)
+    .bind(stats.uncompressed_bytes.map(integer))
+    .bind(stats.snapshot_count.map(integer))
+    .bind(stats.measured_at.map(Timestamp::as_millis))
+    .execute(connection)
+    .await
+    .doing("store the size of a repository")?;
+    Ok(())
+}
+
+fn repo_stats(row: &SqliteRow) -> Result<(RepoId, RepoStats)> {
+    let fields = Fields::new(row, "size of the repository", "repo_id");
+    let stats = RepoStats {
+        total_size_bytes: fields.number_opt("total_size_bytes")?,
+        size_kind: fields.named_opt("size_kind")?,
+        uncompressed_bytes: fields.number_opt("uncompressed_bytes")?,
+        snapshot_count: fields.number_opt("snapshot_count")?,
+        measured_at: fields.at_opt("measured_at")?,
+    };
+    Ok((fields.parsed("repo_id")?, stats))
+}
+
+async fn name_taken(connection: &mut SqliteConnection, id: RepoId, name: &DisplayName) -> Result<bool> {
+    sqlx::query_scalar("select exists (select 1 from repos where name_key = ?2 and id <> ?1)")
+        .bind(id.to_string())
+        .bind(name_key(name))
+        .fetch_one(connection)
+        .await
+        .doing("look for a repository of that name")
+}
