@@ -234,6 +234,11 @@ impl Ledger {
         Ok(records(&bytes).filter_map(|record| record.into_ending(job)).last())
     }
 
+    /// Where a job stands; none when the ledger never heard of it, or forgot.
+    pub fn standing(&self, job: JobId) -> Option<Standing> {
+        self.jobs.get(&job).map(|entry| entry.standing)
+    }
+
     /// Jobs that were claimed and are not known to be over.
     pub fn open_jobs(&self) -> Vec<JobId> {
         let open = |entry: &Entry| matches!(entry.standing, Standing::Claimed | Standing::Running);

@@ -72,6 +72,8 @@ pub struct Spool {
     unsynced: u64,
     /// Jobs whose last word is still here, by its number.
     ended: BTreeMap<u64, JobId>,
+    /// Log lines of jobs that are not over: the number behind the last one written.
+    lines: BTreeMap<JobId, u64>,
     /// Log lines that could not be written.
     lost: BTreeMap<JobId, LogGap>,
     /// The places of the segment that is being read.
@@ -93,6 +95,7 @@ impl Spool {
     /// Those of the operating system.
     pub fn open(folder: &Path, limit: u64, now: Timestamp) -> Result<Self, SpoolError> {
         let mut ended = BTreeMap::new();
+        let mut lines = BTreeMap::new();
         let mut segments = VecDeque::new();
         for (first, path) in segment_files(folder).map_err(failed("read", folder))? {
             let (segment, found) = Segment::scan(path.clone(), first).map_err(failed("read", &path))?;
@@ -100,6 +103,7 @@ impl Spool {
                 warn!(file = %aside.display(), "the spool had damaged lines; they are set aside");
             }
             ended.extend(found.ended);
+            lines.extend(found.lines);
             segments.push_back(segment);
         }
         let was_lost = segments.is_empty();
@@ -124,6 +128,7 @@ impl Spool {
             forgotten,
             unsynced: 0,
             ended,
+            lines,
             lost: BTreeMap::new(),
             reading: None,
         };
@@ -167,6 +172,18 @@ impl Spool {
         jobs.sort_unstable();
         jobs.dedup();
         jobs
+    }
+
+    /// The number behind the last log line of a job that this spool saw; none when it saw none, or forgot.
+    pub fn lines_of(&self, job: JobId) -> Option<u64> {
+        self.lines.get(&job).copied()
+    }
+
+    /// Whether [`Self::forget`] would take messages off the disk.
+    pub fn would_delete(&self, seq: u64) -> bool {
+        let all = seq >= self.last;
+        let is_old = |segment: &Segment| segment.last.is_some_and(|last| last <= seq);
+        (self.segments.len() > 1 && self.segments.front().is_some_and(is_old)) || (all && self.bytes() >= RENEW_BYTES)
     }
 
     /// Whether [`Self::sync`] has something to do.
@@ -300,6 +317,10 @@ impl Spool {
             && let Some(job) = message.job_id()
         {
             self.ended.insert(self.next, job);
+            self.lines.remove(&job);
+        }
+        if let Some(lines) = lost_lines(message) {
+            self.lines.insert(lines.job_id, lines.to);
         }
         self.last = self.next;
         self.next += 1;

@@ -44,6 +44,8 @@ pub(super) struct Place {
 pub(super) struct Found {
     /// Jobs whose last word is in it, with its number.
     pub(super) ended: Vec<(u64, JobId)>,
+    /// Log lines of jobs: the number behind the last one.
+    pub(super) lines: Vec<(JobId, u64)>,
     /// Damaged bytes were moved to this file.
     pub(super) set_aside: Option<PathBuf>,
 }
@@ -94,6 +96,12 @@ impl Segment {
                 && let Ok(of) = serde_json::from_str::<OfJob>(head.payload.get())
             {
                 found.ended.push((head.seq, of.job_id));
+            }
+            if let Some(json) = line.json.filter(|_| head.kind.starts_with("log."))
+                && let Ok(Decoded::Message(frame)) = decode_agent(json)
+                && let Some(lines) = lost_lines(&frame.message)
+            {
+                found.lines.push((lines.job_id, lines.to));
             }
             segment.count(head.seq, line.bytes.len(), head.kind == "log.stream");
         }

@@ -1,0 +1,310 @@
+//! The agent at work: one loop over the server's session, the job, the clock and the wish to stop.
+//!
+//! One thread, one job at a time. What must not be lost goes to the [spool](crate::spool) before anything else; the
+//! [session](crate::session) sends it from there. Without a server the loop goes on all the same.
+
+mod clockwatch;
+mod commands;
+mod firing;
+mod jobs;
+mod runner;
+mod status;
+mod tick;
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use restic_manager_core::time::Timestamp;
+use restic_manager_core::wire::{AgentMessage, AgentVersions, Hello, PROTOCOL, RunningJob};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::ledger::{Ledger, LedgerError};
+use crate::secrets::{Secrets, SecretsError};
+use crate::server_url::{PlainHttp, ServerUrl, ServerUrlError};
+use crate::session::{Session, SessionEvent};
+use crate::spool::{Spool, SpoolError};
+use crate::state::{Enrolment, Identity, StateDir, StateError, StateLock};
+use clockwatch::ClockWatch;
+use jobs::{ActiveJob, Resumable};
+pub use runner::{Assignment, JobRunner, ResticRunner, ResticSeen};
+pub use status::{LastError, NextSlot, RunningNow, Status};
+use tick::Timers;
+
+/// Where an agent lives, and how it behaves.
+#[derive(Debug, Clone)]
+pub struct AgentConfig {
+    /// Its state directory.
+    pub state_dir: PathBuf,
+    /// The key of its secrets, apart from the state directory.
+    pub key_file: PathBuf,
+    /// The server, in place of the one it was enrolled at.
+    pub server: Option<ServerUrl>,
+    /// Whether secrets may cross a network in the clear.
+    pub plain_http: PlainHttp,
+    /// What happens to a running job when the agent stops.
+    pub on_stop: OnStop,
+    /// How many bytes of unacknowledged messages are kept.
+    pub spool_limit: u64,
+}
+
+/// What happens to a running job when the agent stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnStop {
+    /// It runs on, and the next agent takes it over.
+    LeaveJob,
+    /// It is cancelled gently, and the agent waits for its end.
+    EndJob,
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The server's address.
+    #[error(transparent)]
+    Server(#[from] ServerUrlError),
+    /// The spool.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl AgentError {
+    /// What a person can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State(error) => error.hint(),
+            Self::Secrets(error) => error.hint(),
+            Self::Server(error) => error.hint(),
+            Self::Spool(_) | Self::Ledger(_) => Some("look after the disk of the state directory".to_owned()),
+        }
+    }
+}
+
+/// An agent that is ready to run.
+pub struct Agent<R> {
+    state: StateDir,
+    enrolment: Enrolment,
+    server: ServerUrl,
+    identity: Identity,
+    secrets: Secrets,
+    spool: Spool,
+    ledger: Ledger,
+    session: Session,
+    runner: Arc<R>,
+    on_stop: OnStop,
+    stopping: bool,
+    restic: ResticSeen,
+    looking: Option<JoinHandle<ResticSeen>>,
+    job: Option<ActiveJob>,
+    resumable: VecDeque<Resumable>,
+    /// Messages for which the disk had no room yet, in order.
+    unsaid: VecDeque<AgentMessage>,
+    clock: ClockWatch,
+    timers: Timers,
+    started_at: Timestamp,
+    connected: Option<(Timestamp, i64)>,
+    last_error: Option<LastError>,
+    // Last: given back when everything else is closed.
+    _lock: StateLock,
+}
+
+enum Event {
+    Stop,
+    Session(SessionEvent),
+    Job(Option<AgentMessage>),
+    Looked(ResticSeen),
+    Time,
+}
+
+impl<R: JobRunner> Agent<R> {
+    /// Opens everything that an enrolled agent needs; nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// It is not enrolled, another agent runs in the directory, or a file is damaged; [`AgentError::hint`] says what to do.
+    pub fn open(config: AgentConfig, runner: R) -> Result<Self, AgentError> {
+        let now = clock::wall();
+        let state = StateDir::open(&config.state_dir)?;
+        let enrolment = Enrolment::load(&state)?;
+        let lock = state.lock()?;
+        let server = config.server.unwrap_or_else(|| enrolment.server.clone());
+        server.check(config.plain_http)?;
+        let secrets = Secrets::open(&state.join("secrets.age"), &config.key_file)?;
+        let token = secrets.token()?.clone();
+        let identity = Identity::of_this_machine(&state)?;
+        if identity.machine_id != enrolment.machine_id {
+            warn!("this is not the machine the agent was enrolled on; if it is a clone, enrol it on its own");
+        }
+        let spool = Spool::open(&state.folder("spool")?, config.spool_limit, now)?;
+        let ledger = Ledger::open(&state.folder("plan")?, now)?;
+        state.folder("jobs")?;
+        Ok(Self {
+            session: Session::new(server.clone(), token, &spool),
+            state,
+            enrolment,
+            server,
+            identity,
+            secrets,
+            spool,
+            ledger,
+            runner: Arc::new(runner),
+            on_stop: config.on_stop,
+            stopping: false,
+            restic: ResticSeen::default(),
+            looking: None,
+            job: None,
+            resumable: VecDeque::new(),
+            unsaid: VecDeque::new(),
+            clock: ClockWatch::new(now, clock::boot()),
+            timers: Timers::new(clock::boot()),
+            started_at: now,
+            connected: None,
+            last_error: None,
+            _lock: lock,
+        })
+    }
+
+    /// Works until `stop` is cancelled; then everything is on disk, and the server was told goodbye.
+    ///
+    /// Must run within a tokio runtime; dropping the future is a crash, which the next agent recovers from.
+    pub async fn run(mut self, stop: CancellationToken) {
+        info!(host = %self.enrolment.host_id, server = %self.server, "the agent starts");
+        self.restic = self.runner.look().await;
+        if let Some(problem) = &self.restic.problem {
+            warn!("{problem}");
+        }
+        self.take_over();
+        self.tick();
+        while !self.is_done() {
+            let pause = self.pause();
+            let event = tokio::select! {
+                () = stop.cancelled(), if !self.stopping => Event::Stop,
+                event = self.session.next(&mut self.spool) => Event::Session(event),
+                message = jobs::next_message(&mut self.job, &self.unsaid) => Event::Job(message),
+                seen = looked(&mut self.looking) => Event::Looked(seen),
+                () = tokio::time::sleep(pause) => Event::Time,
+            };
+            match event {
+                Event::Stop => self.begin_to_stop(),
+                Event::Session(event) => self.session_event(event),
+                Event::Job(message) => self.job_said(message),
+                Event::Looked(seen) => self.saw_restic(seen),
+                Event::Time => {}
+            }
+            self.tick();
+        }
+        self.end().await;
+    }
+
+    fn begin_to_stop(&mut self) {
+        self.stopping = true;
+        match (&self.job, self.on_stop) {
+            (Some(job), OnStop::EndJob) => {
+                info!(job = %job.id(), "the agent stops and ends its job first");
+                job.cancel();
+            }
+            (Some(job), OnStop::LeaveJob) => {
+                info!(job = %job.id(), "the agent stops; its job runs on, and the next agent takes it over");
+            }
+            (None, OnStop::EndJob | OnStop::LeaveJob) => info!("the agent stops"),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.stopping && (self.job.is_none() || self.on_stop == OnStop::LeaveJob)
+    }
+
+    async fn end(mut self) {
+        self.leave_job();
+        self.retry_unsaid();
+        if let Err(error) = self.spool.sync() {
+            warn!(%error, "the spool cannot be synced");
+        }
+        self.connected = None;
+        self.write_status();
+        self.session.close().await;
+    }
+
+    fn session_event(&mut self, event: SessionEvent) {
+        match event {
+            SessionEvent::HelloWanted => {
+                let hello = self.hello();
+                self.session.say_hello(hello);
+            }
+            SessionEvent::Delivered(message) => self.server_said(message),
+            SessionEvent::NotUnderstood(job) => self.refuse_unknown(job),
+            SessionEvent::Acknowledged(seq) => self.acknowledged(seq),
+            SessionEvent::Down { why } => {
+                self.secrets.forget_passing();
+                self.connected = None;
+                self.trouble(why);
+            }
+        }
+    }
+
+    fn hello(&self) -> Hello {
+        let spooled_jobs = self.spool.spooled_jobs();
+        let running = self.job.iter().filter(|job| !spooled_jobs.contains(&job.id()));
+        let running_jobs = running
+            .map(|job| RunningJob { job_id: job.id(), started_at: job.since() })
+            .chain(self.resumable.iter().map(Resumable::running))
+            .collect();
+        Hello {
+            protocol: PROTOCOL,
+            versions: AgentVersions {
+                agent: env!("CARGO_PKG_VERSION").to_owned(),
+                restic: self.restic.version.clone(),
+                restic_problem: self.restic.problem.clone(),
+                os: std::env::consts::OS.to_owned(),
+                arch: std::env::consts::ARCH.to_owned(),
+            },
+            machine_id: self.identity.machine_id.clone(),
+            boot_id: self.identity.boot_id.clone(),
+            os_hostname: self.identity.os_hostname.clone(),
+            clock: clock::wall(),
+            spool_id: self.spool.id(),
+            first_seq: self.spool.forgotten() + 1,
+            last_seq: self.spool.last_seq(),
+            running_jobs,
+            claims: self.ledger.claims(&spooled_jobs),
+            spooled_jobs,
+            schedule_version: self.schedule_version(),
+        }
+    }
+
+    fn schedule_version(&self) -> i64 {
+        self.ledger.plan().map_or(0, |plan| plan.schedule_version)
+    }
+
+    /// Remembers what went wrong, for `status`.
+    fn trouble(&mut self, message: String) {
+        self.last_error = Some(LastError { at: clock::wall(), message });
+        self.timers.status_changed();
+    }
+}
+
+async fn looked(looking: &mut Option<JoinHandle<ResticSeen>>) -> ResticSeen {
+    let Some(task) = looking else { return std::future::pending().await };
+    let seen = task.await;
+    *looking = None;
+    seen.unwrap_or_default()
+}
+
+/// The longest sleep of the loop: the machine may sleep, and its clock be set, without a timer noticing.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,286 @@
+//! The session with the server: carries out what [`AgentLink`] decides, over a WebSocket.
+
+mod connection;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use restic_manager_core::id::JobId;
+use restic_manager_core::link::{AgentAction, AgentLink, DownCause, LinkState};
+use restic_manager_core::secret::Secret;
+use restic_manager_core::wire::{
+    AgentMessage, Decoded, Frame, FrameError, Heartbeat, Hello, ServerMessage, decode_server,
+};
+use serde::Deserialize;
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use crate::clock;
+use crate::random;
+use crate::server_url::ServerUrl;
+use crate::spool::Spool;
+pub use connection::ConnectError;
+use connection::{Connection, Incoming};
+
+/// The longest sleep: the machine may have slept meanwhile, which a timer does not notice.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// What happened to the session.
+#[derive(Debug)]
+pub enum SessionEvent {
+    /// The connection is open: answer with [`Session::say_hello`].
+    HelloWanted,
+    /// The server said something.
+    Delivered(ServerMessage),
+    /// The server sent a command for a job that this agent does not understand.
+    NotUnderstood(JobId),
+    /// Everything up to this number is committed at the server.
+    Acknowledged(u64),
+    /// The connection is down, or could not be made; the next attempt comes by itself.
+    Down {
+        /// Why.
+        why: String,
+    },
+}
+
+#[derive(Debug)]
+enum Outgoing {
+    Text(String),
+    Spooled(u64),
+}
+
+enum Turn {
+    Opened(Result<Connection, ConnectError>),
+    Received(Incoming),
+    Room,
+    Time,
+}
+
+/// The session of one agent with its server, through all its connections.
+#[derive(Debug)]
+pub struct Session {
+    server: ServerUrl,
+    token: Secret,
+    link: AgentLink,
+    connecting: Option<JoinHandle<Result<Connection, ConnectError>>>,
+    connection: Option<Connection>,
+    queue: VecDeque<Outgoing>,
+    /// The newest lossy message; an older one that was not sent yet is not worth sending.
+    progress: Option<String>,
+    events: VecDeque<SessionEvent>,
+}
+
+impl Session {
+    /// A session that connects as soon as [`Self::next`] is called.
+    pub fn new(server: ServerUrl, token: Secret, spool: &Spool) -> Self {
+        Self {
+            server,
+            token,
+            link: AgentLink::new(spool.forgotten(), spool.last_seq(), clock::boot()),
+            connecting: None,
+            connection: None,
+            queue: VecDeque::new(),
+            progress: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Whether the server welcomed this agent, and the connection stands.
+    pub fn is_live(&self) -> bool {
+        matches!(self.link.state(), LinkState::Live { .. })
+    }
+
+    /// Answers [`SessionEvent::HelloWanted`].
+    pub fn say_hello(&mut self, hello: Hello) {
+        self.queue.push_front(Outgoing::Text(Frame::lossy(AgentMessage::Hello(Box::new(hello))).to_text()));
+    }
+
+    /// The spool holds messages up to this number.
+    pub fn spooled(&mut self, last_seq: u64) {
+        self.link.spooled(last_seq);
+    }
+
+    /// Sends a lossy message while the session stands; a newer one takes its place.
+    pub fn show(&mut self, message: &AgentMessage) {
+        if self.is_live() {
+            self.progress = Some(Frame::lossy(message).to_text());
+        }
+    }
+
+    /// Closes the connection and connects again at once, with a new hello.
+    ///
+    /// What the server said and was not handled yet is dropped: it says it again.
+    pub fn start_over(&mut self, spool: &Spool) {
+        *self = Self::new(self.server.clone(), std::mem::take(&mut self.token), spool);
+    }
+
+    /// Says goodbye and closes; returns within a few seconds.
+    pub async fn close(mut self) {
+        if let Some(connecting) = self.connecting.take() {
+            connecting.abort();
+        }
+        if let Some(connection) = self.connection.take() {
+            connection.close().await;
+        }
+    }
+
+    /// The next event. Cancel-safe: what was begun goes on at the next call.
+    pub async fn next(&mut self, spool: &mut Spool) -> SessionEvent {
+        loop {
+            self.carry_out();
+            if let Some(event) = self.events.pop_front() {
+                return event;
+            }
+            let pause = self.link.timeout().map(|at| at.saturating_sub(clock::boot()).max(0));
+            let pause = pause.map_or(LONGEST_SLEEP, |millis| Duration::from_millis(millis.unsigned_abs()));
+            let wants_to_send = !self.queue.is_empty() || self.progress.is_some();
+            let connection = self.connection.as_mut();
+            let (outgoing, incoming) = connection.map(|open| (&open.outgoing, &mut open.incoming)).unzip();
+            let turn = tokio::select! {
+                opened = opened(&mut self.connecting) => Turn::Opened(opened),
+                received = received(incoming) => Turn::Received(received),
+                () = room(outgoing.filter(|_| wants_to_send)) => Turn::Room,
+                () = tokio::time::sleep(pause.min(LONGEST_SLEEP)) => Turn::Time,
+            };
+            match turn {
+                Turn::Opened(opened) => self.opened(opened),
+                Turn::Received(received) => self.received(received),
+                Turn::Room => self.send_next(spool),
+                Turn::Time => self.link.handle_timeout(clock::boot()),
+            }
+        }
+    }
+
+    fn send_next(&mut self, spool: &mut Spool) {
+        let Some(text) = next_text(&mut self.queue, &mut self.progress, spool) else { return };
+        let Some(connection) = &self.connection else { return };
+        // There is room, and nobody else sends. When the writer is gone, the reader says why.
+        let _ = connection.outgoing.try_send(text);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(action) = self.link.poll() {
+            match action {
+                AgentAction::Connect => {
+                    let (server, token) = (self.server.clone(), self.token.clone());
+                    self.connecting = Some(tokio::spawn(async move { Connection::open(&server, &token).await }));
+                }
+                AgentAction::SendHello => self.events.push_back(SessionEvent::HelloWanted),
+                AgentAction::SendHeartbeat => {
+                    let beat = AgentMessage::Heartbeat(Heartbeat { clock: clock::wall() });
+                    self.queue.push_back(Outgoing::Text(Frame::lossy(beat).to_text()));
+                }
+                AgentAction::SendSpooled(seq) => self.queue.push_back(Outgoing::Spooled(seq)),
+                AgentAction::Deliver(message) => self.events.push_back(SessionEvent::Delivered(message)),
+                AgentAction::Forget(seq) => self.events.push_back(SessionEvent::Acknowledged(seq)),
+                AgentAction::Close => self.down(DownCause::Network, "the session is over".to_owned()),
+            }
+        }
+    }
+
+    fn opened(&mut self, opened: Result<Connection, ConnectError>) {
+        match opened {
+            Ok(connection) => {
+                self.connection = Some(connection);
+                self.link.connected(clock::boot());
+            }
+            Err(refused @ ConnectError::Unauthorized { .. }) => {
+                error!(server = %self.server, "{refused}; the next attempt is in an hour, scheduled backups go on. \
+                    If the host was deleted or its token replaced, enrol again");
+                self.down(DownCause::Refused, refused.to_string());
+            }
+            Err(error) => self.down(DownCause::Network, error.to_string()),
+        }
+    }
+
+    fn received(&mut self, received: Incoming) {
+        let text = match received {
+            Incoming::Text(text) => text,
+            Incoming::Down(why) => return self.down(DownCause::Network, why),
+        };
+        match decode_server(&text) {
+            Ok(Decoded::Message(frame)) => self.link.received(frame.message, clock::boot()),
+            Ok(Decoded::Unknown { kind, .. }) => info!(kind, "the server sent a message of a newer type; ignored"),
+            Err(error) => {
+                warn!(%error, "the server sent a frame that cannot be understood");
+                if let FrameError::Payload { kind, .. } = error
+                    && kind == "command.run"
+                    && let Some(job_id) = named_job(&text)
+                {
+                    self.events.push_back(SessionEvent::NotUnderstood(job_id));
+                }
+            }
+        }
+    }
+
+    fn down(&mut self, cause: DownCause, why: String) {
+        let was_open = self.connection.take().is_some();
+        self.connecting = None;
+        self.queue.clear();
+        self.progress = None;
+        // A hello that was asked for belonged to that connection.
+        self.events.retain(|event| !matches!(event, SessionEvent::HelloWanted));
+        let now = clock::boot();
+        self.link.disconnected(cause, random::permille(), now);
+        let wait_ms = self.link.timeout().map_or(0, |at| at - now);
+        if was_open {
+            warn!(server = %self.server, wait_ms, "{why}; connecting again");
+        } else {
+            info!(server = %self.server, wait_ms, "{why}; trying again");
+        }
+        self.events.push_back(SessionEvent::Down { why });
+    }
+}
+
+async fn opened(
+    connecting: &mut Option<JoinHandle<Result<Connection, ConnectError>>>,
+) -> Result<Connection, ConnectError> {
+    let Some(task) = connecting else { return std::future::pending().await };
+    let done = task.await;
+    *connecting = None;
+    done.unwrap_or_else(|error| Err(ConnectError::Network(error.to_string())))
+}
+
+async fn received(incoming: Option<&mut tokio::sync::mpsc::Receiver<Incoming>>) -> Incoming {
+    match incoming {
+        Some(incoming) => incoming.recv().await.unwrap_or_else(|| Incoming::Down("the connection ended".to_owned())),
+        None => std::future::pending().await,
+    }
+}
+
+async fn room(outgoing: Option<&tokio::sync::mpsc::Sender<String>>) {
+    if let Some(outgoing) = outgoing
+        && outgoing.reserve().await.is_ok()
+    {
+        return;
+    }
+    // Without a writer the reader says why.
+    std::future::pending().await
+}
+
+/// The next frame to send; numbers that stand for nothing are passed over.
+fn next_text(queue: &mut VecDeque<Outgoing>, progress: &mut Option<String>, spool: &mut Spool) -> Option<String> {
+    while let Some(next) = queue.pop_front() {
+        match next {
+            Outgoing::Text(text) => return Some(text),
+            Outgoing::Spooled(seq) => match spool.read(seq) {
+                Ok(Some(text)) => return Some(text),
+                Ok(None) => {}
+                Err(error) => error!(%error, seq, "a message cannot be read from the spool"),
+            },
+        }
+    }
+    progress.take()
+}
+
+fn named_job(text: &str) -> Option<JobId> {
+    #[derive(Deserialize)]
+    struct Command {
+        payload: Named,
+    }
+    #[derive(Deserialize)]
+    struct Named {
+        job_id: JobId,
+    }
+    serde_json::from_str::<Command>(text).ok().map(|command| command.payload.job_id)
+}
