@@ -87,13 +87,17 @@ impl Running {
         stream
     }
 
-    fn request(&self, head: &str, body: &str) -> String {
+    fn request(&self, line: &str, body: &str) -> String {
+        self.request_as("", line, body)
+    }
+
+    fn request_as(&self, cookie: &str, line: &str, body: &str) -> String {
         let mut stream = self.socket();
         let host = self.url.strip_prefix("http://").unwrap();
         let length = body.len();
         write!(
             stream,
-            "{head} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
+            "{line} HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\nconnection: close\r\ncontent-type: application/json\r\n\
              content-length: {length}\r\n\r\n{body}"
         )
         .unwrap();
@@ -159,7 +163,17 @@ fn the_configuration_is_printed_with_the_source_of_each_value() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", place.plain(&output.stderr));
-    insta::assert_snapshot!(place.plain(&output.stdout), @"");
+    insta::assert_snapshot!(place.plain(&output.stdout), @r#"
+    # The configuration in force; each comment says where the value comes from.
+    listen = "127.0.0.1:3" # flag --listen
+    data_dir = "<root>/data" # environment RM_DATA_DIR
+    key_file = "<root>/server.key" # default
+    public_url = "https://backup.example.org" # flag --public-url
+    behind_proxy = ["10.0.0.0/8", "192.0.2.1/32"] # environment RM_BEHIND_PROXY
+    log_format = "json" # file <root>/server.toml
+    log_level = "warn" # environment RM_LOG_LEVEL
+    session_lifetime = "12h" # file <root>/server.toml
+    "#);
     // What it prints is a configuration that means the same.
     write(&place.path("server.toml"), &String::from_utf8(output.stdout).unwrap());
     let again = place.run(&["--print-config", "--config", &place.path("server.toml").display().to_string()]);
@@ -210,7 +224,6 @@ fn it_starts_answers_and_stops_and_leaves_nothing_readable_by_others() {
     assert_eq!(fs::metadata(place.path("data")).unwrap().permissions().mode() & 0o777, 0o700);
     let told = refused(&place.run(&["--listen", "127.0.0.1:0"]), 4);
     assert!(told.contains("another server uses the data folder"), "{told}");
-    let _half_sent = running.socket().write_all(b"GET /hea");
     assert_eq!(running.stop(), Some(0));
     assert!(!place.data("address").exists());
     assert!(!place.log().contains(token.trim()), "the token is not in the log");
@@ -265,4 +278,38 @@ fn the_owner_of_the_machine_gets_a_token_while_there_is_no_user() {
     let told = refused(&place.run(&["admin", "reset-password", "nobody"]), 7);
     assert!(told.contains("there is no user `nobody`"), "{told}");
     assert_eq!(running.stop(), Some(0));
+}
+
+#[test]
+fn a_password_can_be_reset_beside_the_running_server_and_ends_the_sessions() {
+    let place = Place::new();
+    let running = place.start();
+    let token = fs::read_to_string(place.data("bootstrap-token")).unwrap();
+    let user = |secret: &str| format!(r#""username":"root","password":"{secret}""#);
+    let body = format!(r#"{{"token":"{}",{}}}"#, token.trim(), user("the first password"));
+    let answer = running.request("POST /api/bootstrap", &body);
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    assert!(!place.data("bootstrap-token").exists(), "the token is used up");
+    let cookie = answer.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+    let cookie = cookie.split(';').next().unwrap();
+    let hosts = || running.request_as(cookie, "GET /api/hosts", "");
+    assert!(hosts().starts_with("HTTP/1.1 200"), "the session is good");
+
+    let told =
+        place.program().args(["admin", "reset-password", "root", "--password-file", "/dev/null"]).output();
+    assert!(refused(&told.unwrap(), 2).contains("the password has 0 characters"));
+    let mut reset = place.program();
+    reset.args(["admin", "reset-password", "root"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = reset.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"the second password\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && place.plain(&output.stdout).contains("root is set"));
+
+    assert!(hosts().starts_with("HTTP/1.1 401"), "the session is ended");
+    let login = |secret: &str| running.request("POST /api/auth/login", &format!("{{{}}}", user(secret)));
+    assert!(login("the first password").starts_with("HTTP/1.1 401"));
+    assert!(login("the second password").starts_with("HTTP/1.1 20"));
+    assert!(refused(&place.run(&["admin", "bootstrap-token"]), 7).contains("there is a user already"));
+    assert_eq!(running.stop(), Some(0));
+    assert!(!place.log().contains("password\"") && !place.log().contains("the second password"));
 }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use restic_manager_store::{Meta as _, SqliteStore, Store};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use warp::Filter as _;
 use warp::filters::BoxedFilter;
 use warp::reply::Response;
 
-use super::{DataDir, Failure};
+use super::{BootstrapToken, DataDir, Failure};
+use crate::app::{Accounts, App};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::engine::{Engine, Sessions};
+use crate::password::Passwords;
 use crate::random::{OsRandom, Random};
+use crate::rate::LoginLimits;
 use crate::vault::{Vault, VaultError};
+use crate::web::{Settings, WebState, routes};
+use crate::ws::agent::AgentSockets;
 
 /// The fact under which the database keeps the canary of its key.
 const CANARY_FACT: &str = "vault.canary";
@@ -42,13 +46,28 @@ pub(super) async fn compose(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     let sessions = Arc::new(Sessions::default());
-    let engine = Arc::new(Engine::new(store.clone() as Arc<dyn Store>, sessions, vault, clock, random));
-    let routes = warp::path!("healthz").map(|| Response::new("ok\n".into())).boxed();
+    let shared: Arc<dyn Store> = store.clone();
+    let engine =
+        Arc::new(Engine::new(shared.clone(), sessions.clone(), vault, clock.clone(), random.clone()));
+    let app = Arc::new(App::new(shared, engine.clone(), clock.clone(), random));
+    let state = WebState {
+        accounts: Accounts::new(app.clone(), Passwords::new(), config.session_lifetime.value.as_millis()),
+        app,
+        limits: LoginLimits::new(),
+        bootstrap: BootstrapToken::of(data_dir),
+        sockets: AgentSockets { engine: engine.clone(), sessions, clock, shutdown: stop.clone() },
+        shutdown: stop.clone(),
+        settings: Settings {
+            listen: config.listen.value,
+            public_url: config.public_url.value.clone(),
+            trusted_proxies: config.behind_proxy.value.clone(),
+        },
+    };
     let engine_loop = tokio::spawn({
         let (engine, stop) = (engine.clone(), stop.clone());
         async move { engine.run(stop).await }
     });
-    Ok(Composed { store, routes, engine, engine_loop })
+    Ok(Composed { store, routes: routes(Arc::new(state)), engine, engine_loop })
 }
 
 /// The vault, if its key belongs to this database.
