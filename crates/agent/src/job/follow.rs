@@ -1,0 +1,308 @@
+//! The pump: reads what restic's main command says until it ends, tells it, and stops it when it must be stopped.
+
+use std::time::{Duration, Instant};
+
+use restic_manager_core::model::LogStream;
+use restic_manager_core::restic::{
+    Command, Ended, Exit, Facts, Kind, Line, Outcome, Progress, Sent, StopReason, Stream, classify,
+};
+use restic_manager_core::wire::{AgentMessage, JobProgress};
+
+use super::contact::Contact;
+use super::context::{Context, shown};
+use super::ending::Ending;
+use super::locks;
+use super::log::{JobLog, Position};
+use super::progress::{Due, Throttle};
+use crate::process::{End, Launch, RawLine, Running, Tail, now};
+
+/// The main command ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// How and when.
+    pub(crate) end: End,
+    /// When it was started.
+    pub(crate) started_at: restic_manager_core::time::Timestamp,
+    /// What we sent to it.
+    pub(crate) sent: Sent,
+    /// What it said.
+    pub(crate) facts: Facts,
+    /// What it wrote to standard output besides progress: its begin.
+    pub(crate) stdout: String,
+}
+
+impl Ran {
+    /// How it ended in words; `exit` where nobody saw the end.
+    pub(crate) fn outcome(&self, context: &Context, kind: Kind, unseen: Exit) -> Outcome {
+        classify(&Ended {
+            kind,
+            capabilities: context.restic.capabilities,
+            exit: self.end.exit.unwrap_or(unseen),
+            sent: self.sent,
+            facts: &self.facts,
+        })
+    }
+}
+
+/// How long the main command may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deadline {
+    /// As long as it takes: a backup.
+    None,
+    /// A question that is the main command of its job.
+    After(Duration),
+}
+
+/// More than any main command but a backup answers.
+const CAPTURED: usize = 256 * 1024;
+
+/// Starts the main command and follows it to its end.
+pub(crate) async fn run(
+    context: &Context,
+    log: &mut JobLog,
+    command: &Command,
+    deadline: Deadline,
+) -> Result<Ran, Ending> {
+    if context.cancel.is_cancelled() {
+        return Err(Ending::cancelled());
+    }
+    let args = context.args(command);
+    log.agent(format!("running {}", shown(&context.restic.path, &args))).await;
+    log.flush().await;
+    let launch = Launch {
+        dir: &context.dir,
+        program: &context.restic.path,
+        args: &args,
+        environment: &context.environment,
+    };
+    let running = Running::start(launch, &context.supervisor).await.map_err(Ending::start_failed)?;
+    log.agent(format!("restic {} runs as process {}", context.restic.version, running.identity().pid)).await;
+    let facts = Facts::with_missing_includes(context.missing_includes.iter().cloned());
+    Ok(follow(context, log, running, facts, Position::default(), deadline).await)
+}
+
+/// Follows the main command that an earlier agent started, telling what was not told up to `told`.
+pub(crate) async fn adopted(
+    context: &Context,
+    log: &mut JobLog,
+    running: Running,
+    missing_includes: Vec<String>,
+    told: Position,
+) -> Ran {
+    let facts = Facts::with_missing_includes(missing_includes);
+    follow(context, log, running, facts, told, Deadline::None).await
+}
+
+async fn follow(
+    context: &Context,
+    log: &mut JobLog,
+    mut running: Running,
+    facts: Facts,
+    told: Position,
+    deadline: Deadline,
+) -> Ran {
+    let mut pump = Pump::new(context, &running, facts, told, deadline);
+    let end = loop {
+        // Looked at before reading: all that restic wrote before its end is then read.
+        let end = running.try_end();
+        pump.read(context, log).await;
+        if let Some(end) = end {
+            break end;
+        }
+        pump.stop_if_needed(context, log, &mut running).await;
+        pump.tell_progress(context).await;
+        log.flush().await;
+        pump.wait(context, &mut running).await;
+    };
+    pump.read_rest(log).await;
+    log.agent(how_it_ended(&end)).await;
+    let ran = Ran {
+        end,
+        started_at: running.started_at(),
+        sent: running.sent(),
+        facts: pump.facts,
+        stdout: pump.captured,
+    };
+    if let Sent::SigKill(_) = ran.sent {
+        locks::release(context, log, running.identity(), &ran).await;
+    }
+    ran
+}
+
+struct Pump {
+    stdout: Tail,
+    stderr: Tail,
+    /// What an earlier agent told already: it is judged again, but not told again.
+    told: Position,
+    facts: Facts,
+    captured: String,
+    contact: Contact,
+    throttle: Throttle,
+    stop: Stop,
+    deadline: Option<Instant>,
+}
+
+enum Stop {
+    NotNeeded,
+    Asked { reason: StopReason, kill_at: Instant },
+    Forced,
+}
+
+impl Pump {
+    fn new(context: &Context, running: &Running, facts: Facts, told: Position, deadline: Deadline) -> Self {
+        let now = Instant::now();
+        let stop = match running.sent() {
+            Sent::Nothing => Stop::NotNeeded,
+            Sent::SigInt(reason) => Stop::Asked { reason, kill_at: now + context.times.grace },
+            Sent::SigKill(_) => Stop::Forced,
+        };
+        Self {
+            // From the begin also after a crash: how restic ended is judged from all it said.
+            stdout: running.stdout(0),
+            stderr: running.stderr(0),
+            told,
+            facts,
+            captured: String::new(),
+            contact: Contact::new(&context.times),
+            throttle: Throttle::new(context.times.progress_every),
+            stop,
+            deadline: match deadline {
+                Deadline::None => None,
+                Deadline::After(after) => Some(now + after),
+            },
+        }
+    }
+
+    /// Reads what is there by now.
+    async fn read(&mut self, context: &Context, log: &mut JobLog) {
+        while let Some(line) = next(&mut self.stdout) {
+            self.stdout_line(log, &line).await;
+        }
+        self.tell_progress(context).await;
+        while let Some(line) = next(&mut self.stderr) {
+            self.stderr_line(log, &line).await;
+        }
+    }
+
+    /// What restic wrote last without ending the line.
+    async fn read_rest(&mut self, log: &mut JobLog) {
+        if let Some(line) = self.stdout.last_line() {
+            self.stdout_line(log, &line).await;
+        }
+        if let Some(line) = self.stderr.last_line() {
+            self.stderr_line(log, &line).await;
+        }
+    }
+
+    async fn stdout_line(&mut self, log: &mut JobLog, line: &RawLine) {
+        let said = self.facts.observe(Stream::Stdout, &line.bytes);
+        self.contact.heard(&said);
+        if let Line::Progress(progress) = said {
+            self.throttle.offer(redacted(progress, log));
+            return;
+        }
+        if self.captured.len() < CAPTURED {
+            self.captured.push_str(&String::from_utf8_lossy(&line.bytes));
+            self.captured.push('\n');
+        }
+        if self.stdout.consumed() > self.told.stdout {
+            log.restic(LogStream::Stdout, line, self.position()).await;
+        }
+    }
+
+    async fn stderr_line(&mut self, log: &mut JobLog, line: &RawLine) {
+        let said = self.facts.observe(Stream::Stderr, &line.bytes);
+        self.contact.complained(&said, Instant::now());
+        if self.stderr.consumed() > self.told.stderr {
+            log.restic(LogStream::Stderr, line, self.position()).await;
+        }
+    }
+
+    /// Never before what was told already.
+    fn position(&self) -> Position {
+        Position {
+            stdout: self.stdout.consumed().max(self.told.stdout),
+            stderr: self.stderr.consumed().max(self.told.stderr),
+        }
+    }
+
+    async fn tell_progress(&mut self, context: &Context) {
+        let message = |progress| {
+            AgentMessage::JobProgress(JobProgress { job_id: context.command.job_id, progress })
+        };
+        match self.throttle.due(Instant::now()) {
+            Some(Due::First(progress)) => context.send(message(progress)).await,
+            // Lossy: a receiver that is busy misses it.
+            Some(Due::Next(progress)) => drop(context.out.try_send(message(progress))),
+            None => {}
+        }
+    }
+
+    async fn stop_if_needed(&mut self, context: &Context, log: &mut JobLog, running: &mut Running) {
+        let now = Instant::now();
+        match self.stop {
+            Stop::NotNeeded => {
+                let Some((reason, why)) = self.reason_to_stop(context, now) else { return };
+                let grace = context.times.grace;
+                self.stop = Stop::Asked { reason, kill_at: now + grace };
+                let seconds = grace.as_secs();
+                log.agent(format!("{why}: sent SIGINT; restic has {seconds} s to end and take its lock away"))
+                    .await;
+                signal(log, running, Sent::SigInt(reason)).await;
+            }
+            Stop::Asked { reason, kill_at } if now >= kill_at => {
+                self.stop = Stop::Forced;
+                log.agent("restic did not end in time: sent SIGKILL").await;
+                signal(log, running, Sent::SigKill(reason)).await;
+            }
+            Stop::Asked { .. } | Stop::Forced => {}
+        }
+    }
+
+    fn reason_to_stop(&self, context: &Context, now: Instant) -> Option<(StopReason, &'static str)> {
+        if context.cancel.is_cancelled() {
+            return Some((StopReason::Cancel, "asked to stop"));
+        }
+        if self.contact.is_lost(now) {
+            return Some((StopReason::Unreachable, "the repository does not answer"));
+        }
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        late.then_some((StopReason::Unreachable, "the answer takes too long"))
+    }
+
+    /// Until there may be something to read or to do.
+    async fn wait(&self, context: &Context, running: &mut Running) {
+        let may_be_cancelled = matches!(self.stop, Stop::NotNeeded);
+        tokio::select! {
+            () = tokio::time::sleep(context.times.poll) => {}
+            () = running.woken() => {}
+            () = context.cancel.cancelled(), if may_be_cancelled => {}
+        }
+    }
+}
+
+/// A file that cannot be read at present is read at the next look.
+fn next(tail: &mut Tail) -> Option<RawLine> {
+    tail.next_line().unwrap_or_default()
+}
+
+fn redacted(mut progress: Progress, log: &JobLog) -> Progress {
+    progress.current_files.iter_mut().for_each(|file| *file = log.redact(file));
+    progress
+}
+
+async fn signal(log: &mut JobLog, running: &mut Running, sent: Sent) {
+    if let Err(error) = running.signal(sent) {
+        log.agent(format!("the signal could not be sent: {error}")).await;
+    }
+}
+
+fn how_it_ended(end: &End) -> String {
+    let seconds = end.seconds;
+    match end.exit {
+        Some(Exit::Code(code)) => format!("restic ended with exit code {code} after {seconds:.1} s"),
+        Some(Exit::Signal(number)) => format!("signal {number} ended restic after {seconds:.1} s"),
+        Some(Exit::NotStarted) => "restic could not be started".to_owned(),
+        None => format!("restic is gone and nobody saw how it ended; noticed at {}", now()),
+    }
+}
