@@ -1,0 +1,12 @@
+//! A house of real processes for the tests: server, agents, `rmctl`, restic, rest-server.
+//!
+//! Everything lies in one temporary folder, listens on loopback, and ends with the value that owns it. Waiting is polling with a
+//! deadline; what a wait was for, and the logs, are in the panic.
+
+mod house;
+mod process;
+mod tools;
+
+pub use house::{Agent, House};
+pub use process::{Process, wait_for};
+pub use tools::{Restic, binary, rest_server, restic_newest, restic_oldest};

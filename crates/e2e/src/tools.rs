@@ -1,0 +1,75 @@
+//! The programs the tests drive.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A restic the tests run themselves, past the product.
+#[derive(Debug, Clone)]
+pub struct Restic {
+    /// Its binary.
+    pub program: PathBuf,
+}
+
+/// A binary of this workspace, built beside the test.
+///
+/// # Panics
+///
+/// When it was not built: the message says how.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    // target/<profile>/deps/<test>
+    let folder = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    path
+}
+
+fn tool(variable: &str, fallback: &str) -> PathBuf {
+    if let Some(path) = std::env::var_os(variable) {
+        return path.into();
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../.test-tools/bin").join(fallback);
+    assert!(path.exists(), "{fallback} is missing: run scripts/install-test-tools, or set {variable}");
+    path.canonicalize().expect("it exists")
+}
+
+/// The oldest supported restic, 0.14.0.
+pub fn restic_oldest() -> Restic {
+    Restic { program: tool("RM_TEST_RESTIC_OLDEST", "restic-oldest") }
+}
+
+/// The newest restic.
+pub fn restic_newest() -> Restic {
+    Restic { program: tool("RM_TEST_RESTIC_NEWEST", "restic-newest") }
+}
+
+/// restic's own REST server.
+pub fn rest_server() -> PathBuf {
+    tool("RM_TEST_REST_SERVER", "restic-rest-server")
+}
+
+impl Restic {
+    /// Runs restic on a repository and answers its standard output.
+    ///
+    /// # Panics
+    ///
+    /// When it fails.
+    pub fn run(&self, repository: &str, password: &str, args: &[&str]) -> String {
+        let output = Command::new(&self.program)
+            .args(args)
+            .env("RESTIC_REPOSITORY", repository)
+            .env("RESTIC_PASSWORD", password)
+            .env("RESTIC_CACHE_DIR", std::env::temp_dir().join("restic-manager-e2e-cache"))
+            .output()
+            .expect("restic runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "restic {args:?}: {}: {stderr}", output.status);
+        String::from_utf8(output.stdout).expect("restic writes UTF-8 here")
+    }
+
+    /// The full ids of the snapshots in a repository, oldest first.
+    pub fn snapshots(&self, repository: &str, password: &str) -> Vec<serde_json::Value> {
+        let text = self.run(repository, password, &["snapshots", "--json"]);
+        serde_json::from_str(&text).expect("restic lists JSON")
+    }
+}
