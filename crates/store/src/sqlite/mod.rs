@@ -28,6 +28,8 @@ mod rows;
 mod schema;
 mod session;
 mod snapshots;
+#[cfg(test)]
+mod tests;
 mod work;
 
 use std::path::Path;
