@@ -15,12 +15,25 @@ use crate::ui::Format;
 /// Hosts, repositories, source groups and schedules are named by their name or id. Data goes to stdout, everything
 /// else to stderr. Secrets are never arguments: they come from a prompt, a file, or standard input (`-`).
 #[derive(Debug, Parser)]
-#[command(name = "rmctl", version, after_help = exit::HELP, propagate_version = true, max_term_width = 100)]
+#[command(name = "rmctl", version, after_help = after_help(), propagate_version = true, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+fn after_help() -> String {
+    format!(
+        "Environment:
+    RM_SERVER         the server to ask
+    RM_TOKEN          the API token to ask it with
+    RM_TOKEN_FILE     a file with the API token
+    RMCTL_CONFIG_DIR  the folder of contexts.toml, where logins are kept
+
+{}",
+        exit::HELP
+    )
 }
 
 /// Options of every command.
@@ -58,13 +71,21 @@ impl Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Log in to a server and remember the login
+    ///
+    /// The password is asked for on the terminal, or read from `--password-file`. What is kept is an API token made
+    /// for this login, which `rmctl logout` revokes; the password is not kept. The login is called like the server
+    /// unless `--context` names it.
     Login(login::Login),
     /// Revoke the token of a login and forget it
+    ///
+    /// It is the login in use, or the one that `--context` names.
     Logout(login::Logout),
     /// The servers this user is logged in to
     #[command(subcommand)]
     Context(context::Command),
     /// Make the first administrator of a new server, and log in
+    ///
+    /// The one-time token lies in a file that the server wrote at its first start.
     Bootstrap(bootstrap::Bootstrap),
     /// What needs attention, on one screen
     Status,
@@ -84,6 +105,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Schedule(schedule::Command),
     /// Back up a source group now
+    ///
+    /// Starts one job for each repository of the host. With `--follow` it waits for all of them, and the answer is
+    /// `{"jobs": [...]}` with each job as it ended.
     Run(run::Run),
     /// What ran, runs and waits
     #[command(subcommand)]
@@ -97,5 +121,38 @@ pub(crate) enum Command {
     /// Who did what
     Audit(audit::Audit),
     /// Write the completions for a shell
+    ///
+    /// For bash: `rmctl completions bash > /etc/bash_completion.d/rmctl`
     Completions(completions::Completions),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_its_help() {
+        let mut texts = Vec::new();
+        collect(Cli::command().term_width(100), "rmctl", &mut texts);
+        insta::assert_snapshot!(texts.join("\n\n"));
+    }
+
+    /// The help of a command and of all below it, without what is the same everywhere.
+    fn collect(command: clap::Command, path: &str, texts: &mut Vec<String>) {
+        let mut shown = command.clone().term_width(100).bin_name(path);
+        let help = shown.render_long_help().to_string();
+        let own = help.split("Options of every command:").next().unwrap_or_default();
+        let help = if path == "rmctl" { &help } else { own };
+        texts.push(format!("$ {path} --help\n{}", help.trim_end()));
+        for below in command.get_subcommands() {
+            collect(below.clone(), &format!("{path} {}", below.get_name()), texts);
+        }
+    }
 }

@@ -12,7 +12,6 @@ use crate::input::Confirmation;
 use crate::route::Route;
 use crate::ui::{Cell, Grid, Look, Tone, View, ago};
 
-/// For a new attachment the credential is asked for; for one that is there it stays unless a part of it is given.
 #[derive(Debug, Args)]
 pub(crate) struct Attach {
     /// The host

@@ -10,7 +10,6 @@ use crate::error::CliError;
 use crate::route::Route;
 use crate::ui::{Cell, Grid, Look, View, instant};
 
-/// The newest come first.
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
     /// Only what happened to the thing with this id

@@ -14,7 +14,6 @@ use crate::input::{SecretSource, Secrets};
 use crate::route::Route;
 use crate::ui::note;
 
-/// The one-time token lies in a file that the server wrote at its first start; its log says where.
 #[derive(Debug, Args)]
 pub(crate) struct Bootstrap {
     /// The file with the server's one-time token, or standard input (`-`)

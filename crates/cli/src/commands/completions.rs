@@ -7,7 +7,6 @@ use crate::args::Cli;
 use crate::error::CliError;
 use crate::ui;
 
-/// For bash: `rmctl completions bash > /etc/bash_completion.d/rmctl`.
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell

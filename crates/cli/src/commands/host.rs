@@ -78,6 +78,8 @@ pub(crate) enum Command {
         host_name: Option<DisplayName>,
     },
     /// Attach a host to a repository, or change how it is attached
+    ///
+    /// For a new attachment the credential is asked for; for one that is there it stays unless a part of it is given.
     Attach(Attach),
     /// End a host's right to use a repository; the snapshots stay there
     Detach(Detach),

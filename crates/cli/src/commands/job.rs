@@ -45,8 +45,8 @@ pub(crate) enum Command {
         /// Go on until the job is over; Ctrl-C ends the showing, not the job
         #[arg(long, short)]
         follow: bool,
-        /// With `--output json` or alone: one JSON object a line, or plain text
-        #[arg(long, value_enum, conflicts_with = "follow")]
+        /// How the lines are written; as `--output` says when not given
+        #[arg(long, value_enum)]
         format: Option<LogFormat>,
     },
     /// Stop a job
@@ -96,12 +96,12 @@ impl Command {
                 ui.show_page(&listing.fetch(client, route)?, table)
             }
             Self::Show { job } => ui.show(&client.get(&one(job))?, card),
-            Self::Log { job, follow: true, .. } => {
-                let view = Follower::new().follow(client, &job.to_string(), LogLines::Shown)?;
-                verdict(view)
-            }
-            Self::Log { job, format, .. } => {
+            Self::Log { job, follow, format } => {
                 let text = format.map_or_else(|| ui.is_for_people(), |format| format == LogFormat::Text);
+                if *follow {
+                    let lines = if text { LogLines::Texts } else { LogLines::Objects };
+                    return verdict(Follower::new().follow(client, &job.to_string(), lines)?);
+                }
                 let file = if text { "log.txt" } else { "log.ndjson" };
                 ui::copy(&mut client.stream(&Route::new(["jobs", &job.to_string(), file]))?)
             }
@@ -122,7 +122,7 @@ impl Command {
 pub(crate) fn follow_all(session: &Session, ids: &[String]) -> Result<(), CliError> {
     let Session { client, ui } = session;
     // Where a program reads the answer, the log is not part of it.
-    let lines = if ui.is_for_people() { LogLines::Shown } else { LogLines::Hidden };
+    let lines = if ui.is_for_people() { LogLines::Texts } else { LogLines::Hidden };
     let follower = Follower::new();
     let mut bodies = Vec::new();
     let mut verdicts = Vec::new();

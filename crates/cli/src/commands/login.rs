@@ -16,8 +16,6 @@ use crate::input::{SecretSource, Secrets, ask_line};
 use crate::route::Route;
 use crate::ui::{note, warn};
 
-/// The password is asked for on the terminal, or read from `--password-file`. What is stored is an API token of its
-/// own, which `rmctl logout` revokes; the password is not kept.
 #[derive(Debug, Args)]
 pub(crate) struct Login {
     /// The name to log in with
@@ -34,7 +32,6 @@ pub(crate) struct Login {
     expires_in_days: Option<u32>,
 }
 
-/// Forgets the login that is used, or the one named with `--context`, and revokes its token.
 #[derive(Debug, Args)]
 pub(crate) struct Logout {}
 
@@ -142,14 +139,21 @@ fn store(wanted: &Wanted, environment: &Environment, server: &Url, made: Made) -
         token: made.token,
     };
     let token = context.token.clone();
+    let token_id = context.token_id.clone();
     let former = contexts.contexts.insert(name.clone(), context);
     contexts.current = Some(name.clone());
-    file.write(&contexts)?;
+    let client = Client::new(server.clone(), As::Token(token.clone()));
+    if let Err(error) = file.write(&contexts) {
+        if let Some(id) = token_id {
+            // Nobody could use it or find out what it is: it goes again.
+            let _ = client.delete(&Route::new(["tokens", &id]));
+        }
+        return Err(error.into());
+    }
     if let Some(former) = former.filter(|former| former.server == server.as_str())
         && let Some(id) = former.token_id
         && former.token != token
     {
-        let client = Client::new(server.clone(), As::Token(token));
         // It may have expired, or belong to somebody else: what counts is that the new one works.
         let _ = client.delete(&Route::new(["tokens", &id]));
     }

@@ -9,8 +9,6 @@ use super::job::{accepted, follow_all};
 use crate::error::CliError;
 use crate::route::Route;
 
-/// Starts one job for each repository. With `--follow` it waits for all of them, and the answer is
-/// `{"jobs": [...]}` with each job as it ended.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The host

@@ -14,8 +14,10 @@ use crate::error::CliError;
 /// What of a followed job is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogLines {
-    /// Its log goes to stdout.
-    Shown,
+    /// The lines of its log go to stdout.
+    Texts,
+    /// The same as JSON objects.
+    Objects,
     /// Only where it stands and how far it is.
     Hidden,
 }
@@ -51,18 +53,18 @@ impl Watch {
     }
 
     pub(crate) fn log(&self, lines: &[LogLine]) -> Result<(), CliError> {
-        match self.lines {
-            LogLines::Hidden => Ok(()),
-            LogLines::Shown => self.bar.suspend(|| {
-                let raw = !std::io::stdout().is_terminal();
-                let text = |line: &LogLine| if raw { line.text.clone() } else { clean(&line.text) };
-                print(&lines.iter().map(|line| format!("{}\n", text(line))).collect::<String>())
-            }),
-        }
+        let raw = !std::io::stdout().is_terminal();
+        let written: String = match self.lines {
+            LogLines::Hidden => return Ok(()),
+            LogLines::Texts if raw => lines.iter().map(|line| format!("{}\n", line.text)).collect(),
+            LogLines::Texts => lines.iter().map(|line| format!("{}\n", clean(&line.text))).collect(),
+            LogLines::Objects => lines.iter().map(object).collect::<Result<_, _>>()?,
+        };
+        self.bar.suspend(|| print(&written))
     }
 
     pub(crate) fn gap(&self, from: u64, to: u64) {
-        if self.lines == LogLines::Shown {
+        if self.lines != LogLines::Hidden {
             let missing = count(to.saturating_sub(from), "line");
             self.bar.suspend(|| warn(&format!("{missing} of the log are missing here")));
         }
@@ -85,6 +87,10 @@ impl Watch {
     pub(crate) fn end(self) {
         self.bar.finish_and_clear();
     }
+}
+
+fn object(line: &LogLine) -> std::io::Result<String> {
+    Ok(format!("{}\n", serde_json::to_string(line)?))
 }
 
 fn standing(view: &JobView) -> String {
@@ -136,6 +142,6 @@ mod tests {
             current_files: Vec::new(),
             error_count: 2,
         };
-        assert_eq!(far(&progress), "1.5 KiB of 3.0 MiB, 1 of 12 files, 1 min left, 2 unreadable");
+        assert_eq!(far(&progress), "1.5 KiB of 3.0 MiB, 1 of 12 files, 1 min 15 s left, 2 unreadable");
     }
 }

@@ -1,0 +1,131 @@
+//! What goes to stdout.
+
+use super::server::{Server, ask};
+
+const HOSTS: &str = include_str!("../answers/hosts.json");
+
+#[test]
+fn json_is_the_body_as_the_server_sent_it() {
+    let body = "{ \"items\":[ {\"z\":1.50, \"a\":18446744073709551615} ],\n \"next_cursor\":null }";
+    let server = Server::start().json("GET /api/hosts", 200, body);
+    let done = ask(&server, &["host", "ls", "-o", "json"]);
+    assert_eq!(
+        (done.code, done.stdout.as_str(), done.stderr.as_str()),
+        (0, format!("{body}\n").as_str(), "")
+    );
+    assert_eq!(server.asked()[0].headers["authorization"], "Bearer rmt_token");
+}
+
+#[test]
+fn a_field_is_written_alone_and_a_missing_one_is_not_found() {
+    let server = Server::start().json("GET /api/hosts", 200, HOSTS);
+    let done = ask(&server, &["host", "ls", "--field", "items.0.name"]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, "web1\n"));
+    let done = ask(&server, &["host", "ls", "--field", "items.0.nmae"]);
+    assert_eq!((done.code, done.stdout.as_str()), (3, ""));
+    assert!(done.stderr.contains("hint: there is: created_at, "), "{}", done.stderr);
+}
+
+#[test]
+fn all_pages_are_one_page_in_which_every_item_is_as_it_was_sent() {
+    let server = Server::start()
+        .json("GET /api/hosts?limit=500", 200, r#"{"items":[{"a": 1.0}],"next_cursor":"c d"}"#)
+        .json("GET /api/hosts?limit=500&cursor=c+d", 200, r#"{"items":[{"b":  2}],"next_cursor":null}"#);
+    let done = ask(&server, &["host", "ls", "--all", "-o", "json"]);
+    assert_eq!(
+        done.stdout, "{\"items\":[{\"a\": 1.0},{\"b\":  2}],\"next_cursor\":null}\n",
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_server_whose_pages_go_in_circles_is_not_followed_for_ever() {
+    let circle = r#"{"items":[],"next_cursor":"x"}"#;
+    let server = Server::start().json("GET /api/repos?limit=500", 200, circle).json(
+        "GET /api/repos?limit=500&cursor=x",
+        200,
+        circle,
+    );
+    let done = ask(&server, &["repo", "ls", "--all"]);
+    assert_eq!((done.code, server.lines().len()), (4, 2), "{}", done.stderr);
+}
+
+#[test]
+fn a_table_says_on_stderr_that_there_is_more() {
+    let more = HOSTS.replace("\"next_cursor\": null", "\"next_cursor\": \"abc\"");
+    let server = Server::start().json("GET /api/hosts?q=w&tag=eu&limit=3", 200, &more);
+    let done = ask(&server, &["host", "ls", "-q", "w", "--tag", "eu", "--limit", "3"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.starts_with("NAME "), "{}", done.stdout);
+    assert!(!done.stdout.contains("--all") && !done.stdout.contains('\u{1b}'));
+    assert!(done.stderr.contains("--all") && done.stderr.contains("--cursor abc"), "{}", done.stderr);
+}
+
+#[test]
+fn names_are_looked_up_and_sent_as_ids() {
+    let server = Server::start()
+        .json("GET /api/hosts?q=web1&limit=500", 200, HOSTS)
+        .json("GET /api/repos?limit=500", 200, include_str!("../answers/repos.json"))
+        .json(
+            "GET /api/hosts/01900000-0000-7000-8000-000000000001/snapshots?repo_id=01900000-0000-7000-8000-000000000012",
+            200,
+            include_str!("../answers/snapshots.json"),
+        );
+    let done = ask(&server, &["snapshot", "ls", "web1", "--repo", "s3"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    assert!(done.stdout.contains("abababab"), "{}", done.stdout);
+}
+
+#[test]
+fn an_edit_sends_everything_with_the_change_in_it() {
+    let group =
+        serde_json::from_str::<serde_json::Value>(include_str!("../answers/source-groups.json")).unwrap();
+    let group = group["items"][0].to_string();
+    let path =
+        "/api/hosts/01900000-0000-7000-8000-000000000001/source-groups/01900000-0000-7000-8000-000000000021";
+    let server =
+        Server::start().json(&format!("GET {path}"), 200, &group).json(&format!("PUT {path}"), 200, &group);
+    let host = "01900000-0000-7000-8000-000000000001";
+    let source = "01900000-0000-7000-8000-000000000021";
+    let done = ask(&server, &["source", "edit", host, source, "--exclude", "*.iso", "--keep-daily", "9"]);
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    let sent: serde_json::Value = serde_json::from_str(&server.asked()[1].body).unwrap();
+    let expected = serde_json::json!({
+        "name": "home", "includes": ["/home", "/etc"], "excludes": ["*.iso"], "keep": {"daily": 9},
+        "options": {"exclude_caches": true, "one_file_system": false}, "retry_max": 3, "retry_backoff_seconds": 60,
+    });
+    assert_eq!(sent, expected);
+}
+
+#[test]
+fn a_log_is_written_as_it_is_and_as_objects() {
+    let id = "01900000-0000-7000-8000-000000000101";
+    let server = Server::start()
+        .raw(&format!("GET /api/jobs/{id}/log.txt"), 200, "content-type: text/plain\r\n", "a\u{1b}[2J\nb\n")
+        .raw(
+            &format!("GET /api/jobs/{id}/log.ndjson"),
+            200,
+            "content-type: application/x-ndjson\r\n",
+            "{\"n\":0}\n",
+        );
+    assert_eq!(ask(&server, &["job", "log", id]).stdout, "a\u{1b}[2J\nb\n");
+    assert_eq!(ask(&server, &["job", "log", id, "-o", "json"]).stdout, "{\"n\":0}\n");
+    assert_eq!(ask(&server, &["job", "log", id, "--format", "ndjson"]).stdout, "{\"n\":0}\n");
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let server = Server::start().json("GET /api/hosts", 200, HOSTS);
+    let mut child = super::server::rmctl()
+        .env("RM_SERVER", server.url())
+        .env("RM_TOKEN", "x")
+        .args(["host", "ls", "-o", "json"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
+}
