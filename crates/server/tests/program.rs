@@ -1,5 +1,6 @@
 //! The program itself: its configuration, its refusals, its start and its end.
 #![cfg(feature = "web")]
+#![allow(clippy::unwrap_used, reason = "the functions that the tests share are part of the tests")]
 
 use std::fs;
 use std::io::{Read as _, Write as _};

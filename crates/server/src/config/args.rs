@@ -26,7 +26,7 @@ pub struct ConfigArgs {
     /// configuration file]
     #[arg(long, env = "RM_KEY_FILE", value_name = "FILE", global = true)]
     pub key_file: Option<PathBuf>,
-    /// Address under which people and agents reach the server, such as https://backup.example.org
+    /// Address under which people and agents reach the server, such as `https://backup.example.org`
     #[arg(long, env = "RM_PUBLIC_URL", value_name = "URL", global = true)]
     pub public_url: Option<PublicUrl>,
     /// Networks of reverse proxies whose X-Forwarded-* headers are believed, separated by commas
