@@ -21,4 +21,6 @@ pub mod rate;
 pub mod shell;
 pub mod vault;
 #[cfg(feature = "web")]
+pub mod web;
+#[cfg(feature = "web")]
 pub mod ws;

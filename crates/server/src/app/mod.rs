@@ -3,6 +3,8 @@
 //! A method parses nothing and renders nothing: it takes checked values and the caller, changes the store in one commit with its audit
 //! row, tells the engine, and answers with the API's own types or an [`AppError`].
 
+#[cfg(feature = "web")]
+mod accounts;
 mod attachments;
 mod audit;
 mod error;
@@ -24,6 +26,8 @@ use crate::clock::Clock;
 use crate::engine::Engine;
 use crate::random::Random;
 
+#[cfg(feature = "web")]
+pub use accounts::{Accounts, NewSession, Session, TOKEN_PREFIX, TokenCaller};
 pub use error::{AppError, ErrorKind};
 pub use hosts::HostQuery;
 pub use jobs::JobQuery;

@@ -1,6 +1,8 @@
 //! How an agent comes to belong to the fleet.
 
-use restic_manager_core::api::{EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse};
+use restic_manager_core::api::{
+    EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse,
+};
 use restic_manager_core::id::{EnrollmentId, HostId};
 use restic_manager_core::model::{Actor, ActorKind, Host, HostFacts};
 use restic_manager_core::secret::Secret;
@@ -50,8 +52,7 @@ impl Accounts {
             [("host_name", row.host_name.as_ref().map(ToString::to_string).into())],
         );
         self.app.store.create_enrollment(row, audit).await?;
-        let command =
-            format!("restic-manager-agent enrol --server {server_url} --token {}", token.expose());
+        let command = format!("restic-manager-agent enrol --server {server_url} --token {}", token.expose());
         Ok(EnrollmentTokenResponse { token, expires_at, command })
     }
 
@@ -91,7 +92,10 @@ impl Accounts {
                     return Err(gone("enrollment_token_expired", message));
                 }
                 EnrollOutcome::Used => {
-                    return Err(gone("enrollment_token_used", "the enrolment token was used before".to_owned()));
+                    return Err(gone(
+                        "enrollment_token_used",
+                        "the enrolment token was used before".to_owned(),
+                    ));
                 }
             }
         }
@@ -181,11 +185,6 @@ fn namesake(wanted: &DisplayName, number: u32) -> DisplayName {
     let room = NAME_CHARS - suffix.chars().count();
     let base: String = wanted.as_str().chars().take(room).collect();
     DisplayName::new(format!("{}{suffix}", base.trim_end())).unwrap_or_else(|_| wanted.clone())
-}
-
-/// A token given where a host's agent was asked for, by its prefix.
-pub(crate) fn is_agent_token(token: &Secret) -> bool {
-    token.expose().starts_with(AGENT_PREFIX)
 }
 
 #[cfg(test)]

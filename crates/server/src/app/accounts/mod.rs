@@ -43,7 +43,9 @@ impl From<PasswordError> for AppError {
     fn from(error: PasswordError) -> Self {
         let hint = error.hint();
         let refusal = match &error {
-            PasswordError::TooShort { .. } | PasswordError::TooLong { .. } => Self::invalid("password", &error),
+            PasswordError::TooShort { .. } | PasswordError::TooLong { .. } => {
+                Self::invalid("password", &error)
+            }
             PasswordError::Hashing => Self::new(ErrorKind::Internal, "password_failed", error.to_string()),
         };
         match hint {
@@ -64,5 +66,7 @@ fn wrong_credentials(name: &LoginName) -> AppError {
         "wrong_credentials",
         format!("the user name `{name}` or its password is wrong"),
     )
-    .hint("an administrator of the server can set a new one with `restic-manager-server admin reset-password`")
+    .hint(
+        "an administrator of the server can set a new one with `restic-manager-server admin reset-password`",
+    )
 }

@@ -80,7 +80,12 @@ impl Accounts {
     /// # Errors
     ///
     /// When name or password are wrong, without saying which, or the store fails.
-    pub async fn login(&self, name: &LoginName, password: &Secret, from: &str) -> Result<NewSession, AppError> {
+    pub async fn login(
+        &self,
+        name: &LoginName,
+        password: &Secret,
+        from: &str,
+    ) -> Result<NewSession, AppError> {
         let user = self.app.store.user_by_name(name).await?;
         let stored = user.as_ref().map(|user| user.password_hash.as_str());
         // An unknown name costs as much time as a known one.
@@ -132,8 +137,7 @@ impl Accounts {
     /// A fault of the store.
     pub async fn logout(&self, session: &Session) -> Result<(), AppError> {
         let caller = &session.caller;
-        let audit =
-            self.app.audit_of(caller, "session.closed", ("user", caller.user_id.to_string()), []);
+        let audit = self.app.audit_of(caller, "session.closed", ("user", caller.user_id.to_string()), []);
         Ok(self.app.store.delete_session(&session.hash, audit).await?)
     }
 
@@ -159,7 +163,8 @@ impl Accounts {
 
 /// The token follows from the cookie, so that it can be told again and again while only hashes are stored.
 fn csrf_token(cookie: &Secret) -> Secret {
-    let mut mac = Hmac::<Sha256>::new_from_slice(cookie.expose().as_bytes()).expect("an HMAC takes keys of any length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(cookie.expose().as_bytes()).expect("an HMAC takes keys of any length");
     mac.update(CSRF_LABEL);
     Secret::new(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
 }

@@ -50,10 +50,17 @@ impl Accounts {
     /// # Errors
     ///
     /// When the days are out of bounds, the name is taken, or the store fails.
-    pub async fn create_token(&self, caller: &Caller, request: TokenRequest) -> Result<TokenResponse, AppError> {
+    pub async fn create_token(
+        &self,
+        caller: &Caller,
+        request: TokenRequest,
+    ) -> Result<TokenResponse, AppError> {
         let days = request.expires_in_days.unwrap_or(DEFAULT_DAYS);
         if !(1..=MAX_DAYS).contains(&days) {
-            return Err(AppError::invalid("expires_in_days", format!("{days} is not between 1 and {MAX_DAYS}")));
+            return Err(AppError::invalid(
+                "expires_in_days",
+                format!("{days} is not between 1 and {MAX_DAYS}"),
+            ));
         }
         let token = self.app.random.mint_token(TOKEN_PREFIX);
         let created_at = self.app.clock.now();
@@ -111,7 +118,8 @@ fn check(row: &TokenRow, user: &UserRow, now: Timestamp) -> Result<(), AppError>
         return Err(refused("token_revoked", message).hint(renew));
     }
     if now >= row.expires_at {
-        let message = format!("the API token `{}` of `{}` expired at {}", row.name, user.name, row.expires_at);
+        let message =
+            format!("the API token `{}` of `{}` expired at {}", row.name, user.name, row.expires_at);
         return Err(refused("token_expired", message).hint(renew));
     }
     Ok(())

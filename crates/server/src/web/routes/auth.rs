@@ -1,0 +1,108 @@
+//! The first administrator, logging in and out.
+
+use http::StatusCode;
+use restic_manager_core::api::{BootstrapRequest, LoginRequest, SessionInfo};
+use restic_manager_core::secret::Secret;
+use warp::reply::Response;
+
+use super::super::answer::{Refusal, json, no_content, ok, with_cookie};
+use super::super::ask::Ask;
+use super::super::guard::{Credential, SESSION_COOKIE, User};
+use super::super::table::{Answer, Route};
+use crate::app::{AppError, ErrorKind, NewSession};
+use crate::engine::chain;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        Route::public::<__path_bootstrap, _>(bootstrap),
+        Route::public::<__path_login, _>(login),
+        Route::user::<__path_logout, _>(logout),
+        Route::user::<__path_session, _>(session),
+    ]
+}
+
+/// Makes the first administrator, once, with the token that the server wrote into its data folder; opens a session.
+#[utoipa::path(post, path = "/api/bootstrap", tag = "auth", request_body = BootstrapRequest,
+    responses((status = 201, description = "Made and logged in.", body = SessionInfo)))]
+async fn bootstrap(mut ask: Ask) -> Answer {
+    ask.state.limits.address(ask.client.address)?;
+    let request: BootstrapRequest = ask.json().await?;
+    let file = &ask.state.bootstrap;
+    if ask.state.accounts.needs_bootstrap().await?
+        && !file.matches(&request.token).map_err(|error| unreadable(&error))?
+    {
+        let error = AppError::new(
+            ErrorKind::Unauthenticated,
+            "wrong_bootstrap_token",
+            "the bootstrap token is wrong",
+        )
+        .hint(format!(
+            "it stands in {} on the server; `restic-manager-server admin bootstrap-token` shows it",
+            file.path().display()
+        ));
+        return Err(error.into());
+    }
+    let session = ask.state.accounts.bootstrap(request.username, &request.password).await?;
+    if let Err(error) = file.remove() {
+        // Without effect from here on: there is a user. The next start removes it.
+        tracing::warn!(error = %chain(&error), file = %file.path().display(), "the used bootstrap token could not be removed");
+    }
+    Ok(opened(&ask, StatusCode::CREATED, &session))
+}
+
+/// Opens a session.
+#[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginRequest,
+    responses((status = 200, description = "Logged in; the session's cookie comes along.", body = SessionInfo)))]
+async fn login(mut ask: Ask) -> Answer {
+    let request: LoginRequest = ask.json().await?;
+    ask.state.limits.attempt(ask.client.address, &request.username)?;
+    let from = ask.client.address.to_string();
+    let session = ask.state.accounts.login(&request.username, &request.password, &from).await?;
+    Ok(opened(&ask, StatusCode::OK, &session))
+}
+
+/// Ends the session.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", responses((status = 204, description = "Ended.")))]
+async fn logout(user: User, ask: Ask) -> Answer {
+    match &user.by {
+        Credential::Session { session, .. } => {
+            ask.state.accounts.logout(session).await?;
+            Ok(with_cookie(no_content(), &cookie(&ask, "", 0)))
+        }
+        Credential::Token => Err(no_session()),
+    }
+}
+
+/// The session one is logged in with, and its CSRF token.
+#[utoipa::path(get, path = "/api/auth/session", tag = "auth",
+    responses((status = 200, description = "The session.", body = SessionInfo)))]
+async fn session(user: User, ask: Ask) -> Answer {
+    match &user.by {
+        Credential::Session { session, cookie } => Ok(ok(&ask.state.accounts.session_info(session, cookie))),
+        Credential::Token => Err(no_session()),
+    }
+}
+
+fn no_session() -> Refusal {
+    AppError::new(ErrorKind::Conflict, "no_session", "an API token has no session")
+        .hint("DELETE /api/tokens/{id} revokes a token")
+        .into()
+}
+
+fn unreadable(error: &std::io::Error) -> Refusal {
+    tracing::error!(%error, "the bootstrap token cannot be read");
+    Refusal::broken()
+}
+
+fn opened(ask: &Ask, status: StatusCode, session: &NewSession) -> Response {
+    let now = ask.state.app.clock().now();
+    let seconds = session.info.expires_at.millis_since(now) / 1000;
+    with_cookie(json(status, &session.info), &cookie(ask, session.cookie.expose(), seconds))
+}
+
+fn cookie(ask: &Ask, value: &str, seconds: i64) -> Secret {
+    let secure = if ask.state.settings.secure_cookie(ask.client) { "; Secure" } else { "" };
+    Secret::new(format!(
+        "{SESSION_COOKIE}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={seconds}{secure}"
+    ))
+}
