@@ -1,7 +1,24 @@
-//! The agent of restic-manager.
+//! The agent of restic-manager: runs restic on a host, keeps its schedules, and tells the server what really happened.
+//!
+//! The binary is a thin shell over this library. What an embedder uses:
+//!
+//! - [`enrolment::enrol`] makes a machine a host of the fleet, [`agent::Agent`] is the agent at work until it is told to stop
+//! - [`doctor::examine`] looks at everything an agent needs and says what is wrong
+//! - [`job::run_job`] carries out one job with restic and reports it, without a server; [`restic::ResticFinder`] finds
+//!   restic; [`process`] runs it so that it outlives its parent
+//! - [`agent::JobRunner`] puts something else in restic's place
+//!
+//! And the parts below: [`session`] carries out what the pure link of the core decides, [`spool`] keeps what was said until the
+//! server has it, [`ledger`] remembers which slots were taken, [`secrets`] holds credentials encrypted, [`state`] guards
+//! the directory they all lie in.
+//!
+//! One thread is enough: the agent is made for a current-thread tokio runtime, and its small file writes block it.
 
 pub mod agent;
 mod clock;
+pub mod doctor;
+pub mod enrolment;
+mod http;
 pub mod job;
 mod journal;
 pub mod ledger;

@@ -7,7 +7,7 @@ use restic_manager_core::wire::{AgentMessage, CommandRun};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::job::{JobOrder, Supervisor, resume_job, run_job};
+use crate::job::{JobOrder, JobTimes, Supervisor, resume_job_with, run_job_with};
 use crate::restic::ResticFinder;
 use crate::secrets::Credential;
 
@@ -42,7 +42,7 @@ pub trait JobRunner: Send + Sync + 'static {
     /// Dropping the future must not end what [`Self::resume`] can take over.
     async fn run(&self, job: Assignment, out: mpsc::Sender<AgentMessage>, cancel: CancellationToken);
 
-    /// Goes on with a job that an earlier agent began; `stored_lines` as in [`resume_job`].
+    /// Goes on with a job that an earlier agent began; `stored_lines` as in [`resume_job`](crate::job::resume_job).
     async fn resume(
         &self,
         job: Assignment,
@@ -63,6 +63,8 @@ pub struct ResticRunner {
     pub state_dir: PathBuf,
     /// Who waits for restic.
     pub supervisor: Supervisor,
+    /// How long a job waits for what.
+    pub times: JobTimes,
 }
 
 impl ResticRunner {
@@ -90,7 +92,7 @@ impl JobRunner for ResticRunner {
     }
 
     async fn run(&self, job: Assignment, out: mpsc::Sender<AgentMessage>, cancel: CancellationToken) {
-        run_job(self.order(job).await, out, cancel).await;
+        run_job_with(self.order(job).await, self.times, out, cancel).await;
     }
 
     async fn resume(
@@ -100,6 +102,6 @@ impl JobRunner for ResticRunner {
         out: mpsc::Sender<AgentMessage>,
         cancel: CancellationToken,
     ) {
-        resume_job(self.order(job).await, stored_lines, out, cancel).await;
+        resume_job_with(self.order(job).await, stored_lines, self.times, out, cancel).await;
     }
 }

@@ -68,6 +68,8 @@ pub(super) enum Incoming {
 
 impl Connection {
     pub(super) async fn open(server: &ServerUrl, token: &Secret) -> Result<Self, ConnectError> {
+        // Whoever embeds the agent may have chosen another provider; then that one stays.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let network = |error: &dyn std::fmt::Display| ConnectError::Network(error.to_string());
         let mut request = server.socket().into_client_request().map_err(|error| network(&error))?;
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()))

@@ -255,7 +255,7 @@ async fn room(outgoing: Option<&tokio::sync::mpsc::Sender<String>>) {
         return;
     }
     // Without a writer the reader says why.
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The next frame to send; numbers that stand for nothing are passed over.

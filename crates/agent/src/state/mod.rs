@@ -99,6 +99,11 @@ impl StateError {
         }
     }
 
+    /// The operating system does not let this process watch its signals.
+    pub fn signals(source: io::Error) -> Self {
+        Self::Io { what: "watch the signals of", path: PathBuf::from("this process"), source }
+    }
+
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { what, path, source }

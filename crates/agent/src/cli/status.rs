@@ -1,0 +1,76 @@
+//! `status`: what the running agent does.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use restic_manager_agent::agent::Status;
+use restic_manager_agent::state::{StateDir, StateError};
+
+use super::settings::Settings;
+use super::{exit, ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusOf {
+    /// Prints it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl StatusOf {
+    pub(crate) fn execute(self, settings: &Settings) -> ExitCode {
+        match look(settings) {
+            Ok((status, running)) => self.print(status, running),
+            Err(error) => ui::fail(&error, error.hint(), exit::FAILED),
+        }
+    }
+
+    fn print(&self, status: Option<Status>, running: bool) -> ExitCode {
+        if self.json {
+            ui::say(serde_json::json!({ "running": running, "status": status }).to_string());
+        } else {
+            for line in lines(status.as_ref(), running) {
+                ui::say(line);
+            }
+        }
+        ExitCode::from(if running { exit::DONE } else { exit::NOT_THERE })
+    }
+}
+
+fn look(settings: &Settings) -> Result<(Option<Status>, bool), StateError> {
+    let state = StateDir::existing(&settings.state_dir)?;
+    let running = match state.lock() {
+        Ok(_lock) => false,
+        Err(StateError::InUse { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    Ok((Status::load(&state)?, running))
+}
+
+fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
+    let mut lines = vec![if running { "agent      runs" } else { "agent      does not run" }.to_owned()];
+    let Some(status) = status else { return lines };
+    if !running {
+        lines.push(format!("stopped    it last spoke at {}", status.written_at));
+    }
+    let session = match (running, status.connected_since, status.epoch) {
+        (true, Some(since), Some(epoch)) => format!("connected since {since}, session {epoch}"),
+        (_, _, _) => "not connected".to_owned(),
+    };
+    lines.push(format!("server     {}, {session}", status.server));
+    lines.push(format!("host       {}", status.host_id));
+    lines.push(match &status.job {
+        Some(job) => format!("job        {} {} since {}", job.kind.as_str(), job.job_id, job.since),
+        None => "job        none".to_owned(),
+    });
+    lines.push(format!("spool      {} messages wait for the server", status.spooled_messages));
+    lines.push(match (&status.restic_version, &status.restic_problem) {
+        (Some(version), _) => format!("restic     {version}"),
+        (None, problem) => format!("restic     {}", problem.as_deref().unwrap_or("none")),
+    });
+    lines.push(format!("plan       version {}", status.schedule_version));
+    lines.extend(status.next_slots.iter().map(|next| format!("next       {} schedule {}", next.at, next.schedule_id)));
+    if let Some(error) = &status.last_error {
+        lines.push(format!("trouble    {}: {}", error.at, error.message));
+    }
+    lines
+}
