@@ -3,6 +3,8 @@
 //! A new message gets its file with `RM_BLESS=1 cargo test -p restic-manager-core --test wire_goldens`; a file that exists is never
 //! rewritten.
 
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)] // a test that cannot go on panics, and may ask the environment
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 

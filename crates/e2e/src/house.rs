@@ -10,7 +10,7 @@ use crate::process::{Process, wait_for};
 use crate::tools::{Restic, binary};
 
 /// The administrator's password in every test house; planted, so that it can be searched for.
-pub const ADMIN_PASSWORD: &str = "planted-admin-password";
+pub(crate) const ADMIN_PASSWORD: &str = "planted-admin-password";
 
 /// A server with an administrator who is logged in.
 pub struct House {

@@ -1,5 +1,7 @@
 //! The main job on real processes: enrol, attach, run, cancel, and what goes wrong on the way.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
@@ -90,7 +92,11 @@ fn cancels_mid_way(restic: &Restic) {
     wait_for("the job to run", || (house.job(&job_id)["state"] == "running").then_some(()));
     house.rmctl(&["job", "cancel", &job_id]);
     let job = house.wait_job(&job_id);
-    assert_eq!((job["state"].as_str(), job["class"].as_str()), (Some("cancelled"), Some("cancelled")), "{job:#}");
+    assert_eq!(
+        (job["state"].as_str(), job["class"].as_str()),
+        (Some("cancelled"), Some("cancelled")),
+        "{job:#}"
+    );
     assert_eq!(restic.run(url, REPO_PASSWORD, &["list", "locks"]).trim(), "", "no lock is left");
     assert!(restic.snapshots(url, REPO_PASSWORD).is_empty());
 }
@@ -117,7 +123,11 @@ fn a_wrong_password_is_a_class_of_its_own_and_mended_by_setting_it_anew() {
     let wrong = house.secret("wrong", "planted-wrong-password");
     house.rmctl(&["creds", "set", "web1", "--url", url, "--password-file", wrong.to_str().unwrap()]);
     let job = house.run_group(&agent, "home");
-    assert_eq!((job["state"].as_str(), job["class"].as_str()), (Some("failed"), Some("wrong_password")), "{job:#}");
+    assert_eq!(
+        (job["state"].as_str(), job["class"].as_str()),
+        (Some("failed"), Some("wrong_password")),
+        "{job:#}"
+    );
     assert!(job["hint"].as_str().is_some());
     house.attach(&agent, url, REPO_PASSWORD);
     assert_eq!(house.run_group(&agent, "home")["state"], "succeeded");
@@ -150,7 +160,11 @@ fn an_unreadable_file_is_a_warning_with_a_count_and_a_vanished_source_says_so() 
     assert_eq!(told[0]["id"], job["summary"]["snapshot_id"], "the snapshot is kept");
     fs::remove_dir_all(&folder).unwrap();
     let job = house.run_group(&agent, "home");
-    assert_eq!((job["state"].as_str(), job["class"].as_str()), (Some("failed"), Some("source_missing")), "{job:#}");
+    assert_eq!(
+        (job["state"].as_str(), job["class"].as_str()),
+        (Some("failed"), Some("source_missing")),
+        "{job:#}"
+    );
 }
 
 #[test]
@@ -172,7 +186,11 @@ fn a_host_without_restic_stays_connected_and_says_so() {
     ]);
     create_group(&house, "web1", "home", &source(&house));
     let job = house.run_group(&agent, "home");
-    assert_eq!((job["state"].as_str(), job["class"].as_str()), (Some("failed"), Some("restic_missing")), "{job:#}");
+    assert_eq!(
+        (job["state"].as_str(), job["class"].as_str()),
+        (Some("failed"), Some("restic_missing")),
+        "{job:#}"
+    );
     let status = house.rmctl(&["status"]);
     assert!(status.contains("web1"), "{status}");
 }
@@ -203,10 +221,7 @@ fn a_schedule_fires_on_the_agent_and_its_change_reaches_it_at_once() {
         (host["schedule_version"] == host["schedule_version_acked"]).then_some(())
     });
     // The next minute may be almost a minute away, and the backup takes its time.
-    let job_id = wait_for("the next minute's slot", || first_scheduled(&house))
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let job_id = wait_for("the next minute's slot", || first_scheduled(&house)).as_str().unwrap().to_owned();
     let job = house.wait_job(&job_id);
     assert_eq!(job["state"], "succeeded", "{job:#}");
     assert_eq!(job["slot"].as_i64().unwrap() % 60_000, 0);

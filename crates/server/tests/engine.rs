@@ -1,5 +1,7 @@
 //! The engine and the façade over the memory store, with agents that are a list of messages: no HTTP, no process, no real time.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 

@@ -2,6 +2,7 @@
 
 use crate::maintenance::{ForgetNeeds, LastJob, MaintenanceKind, RepoView, RunnerState};
 use crate::model::{AppendOnly, Hold, JobState};
+use crate::restic::OutcomeClass;
 use crate::schedule::stable_jitter;
 use crate::time::{DAY, HOUR, MINUTE, Timestamp};
 
@@ -182,7 +183,7 @@ fn retry(last: Option<&LastJob>) -> Option<(Timestamp, u32, Timestamp)> {
     let slot = last.slot?;
     let passing = match last.state {
         JobState::Lost => true,
-        JobState::Failed => last.class.is_some_and(|class| class.is_retryable()),
+        JobState::Failed => last.class.is_some_and(OutcomeClass::is_retryable),
         JobState::Queued
         | JobState::Dispatched
         | JobState::Running
