@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use restic_manager_core::api::{AttachmentWrite, CredentialWrite, RepoWrite, ScheduleWrite, SourceGroupWrite};
+use restic_manager_core::api::{
+    AttachmentWrite, CredentialWrite, RepoWrite, ScheduleWrite, SourceGroupWrite,
+};
 use restic_manager_core::id::{EnrollmentId, GroupId, HostId, JobId, RepoId, SpoolId, UserId};
 use restic_manager_core::model::*;
 use restic_manager_core::restic::OutcomeClass;
@@ -19,7 +21,9 @@ use restic_manager_server::clock::{Clock, ManualClock};
 use restic_manager_server::engine::{Dispatch, Engine, HelloRefused, Incoming, SendError};
 use restic_manager_server::random::{Random, SeededRandom};
 use restic_manager_server::vault::Vault;
-use restic_manager_store::{AuditFilter, EnrollOutcome, EnrollmentRow, MemoryStore, PageRequest, Store, TokenHash};
+use restic_manager_store::{
+    AuditFilter, EnrollOutcome, EnrollmentRow, MemoryStore, PageRequest, Store, TokenHash,
+};
 
 /// Connections that only remember what was sent.
 #[derive(Default)]
@@ -219,7 +223,13 @@ impl House {
             .collect()
     }
 
-    async fn report(&self, host: &Host, spool: SpoolId, from: u64, messages: Vec<AgentMessage>) -> Vec<(u64, String)> {
+    async fn report(
+        &self,
+        host: &Host,
+        spool: SpoolId,
+        from: u64,
+        messages: Vec<AgentMessage>,
+    ) -> Vec<(u64, String)> {
         let incoming = messages
             .into_iter()
             .enumerate()
@@ -248,7 +258,13 @@ impl House {
         self.engine.tick().await.unwrap();
         let init = self.take_commands().pop().expect("the repository is initialised by itself");
         assert_eq!(init.spec, JobSpec::Init);
-        self.report(&host, spool, 1, vec![started(init.job_id), finished(init.job_id, FinalState::Succeeded)]).await;
+        self.report(
+            &host,
+            spool,
+            1,
+            vec![started(init.job_id), finished(init.job_id, FinalState::Succeeded)],
+        )
+        .await;
         (host, repo, group, spool)
     }
 }
@@ -421,7 +437,10 @@ async fn a_schedule_that_fires_twice_makes_one_run_and_a_later_finish_changes_no
     let commands = house.take_commands();
     assert_eq!(commands.len(), 1);
     let run = commands[0].run.expect("a scheduled run carries its key");
-    assert_eq!((run.schedule_id, run.group_id, run.slot), (schedule.schedule.id, group, schedule.upcoming[0]));
+    assert_eq!(
+        (run.schedule_id, run.group_id, run.slot),
+        (schedule.schedule.id, group, schedule.upcoming[0])
+    );
     let job_id = commands[0].job_id;
     house.report(&host, spool, 5, vec![started(job_id), finished(job_id, FinalState::Succeeded)]).await;
     let rejected = house.report(&host, spool, 7, vec![finished(job_id, FinalState::Failed)]).await;
@@ -538,7 +557,8 @@ async fn no_secret_reaches_the_audit_log_or_an_answer() {
     let (host, repo, ..) = house.ready().await;
     let rows = house.store.audit(&AuditFilter::default(), PageRequest::first(500)).await.unwrap();
     let shown = house.app.attachment(host.id, repo).await.unwrap();
-    let text = format!("{}{}", serde_json::to_string(&rows.items).unwrap(), serde_json::to_string(&shown).unwrap());
+    let text =
+        format!("{}{}", serde_json::to_string(&rows.items).unwrap(), serde_json::to_string(&shown).unwrap());
     assert!(!text.contains("planted"), "{text}");
     assert!(text.contains("rest:http://127.0.0.1:8000/r/"));
 }

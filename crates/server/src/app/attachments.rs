@@ -13,7 +13,8 @@ use restic_manager_core::text::{DisplayName, ResticHost};
 use restic_manager_store::{AttachmentChange, AttachmentRow, PutAttachment, Renamed, SealedCredential};
 
 use super::hosts::refuse_deletion;
-use super::{App, AppError, Caller, ErrorKind};
+use super::page::slice;
+use super::{App, AppError, Caller, ErrorKind, ListQuery};
 
 impl App {
     /// The attachments of a host: primary first.
@@ -21,10 +22,18 @@ impl App {
     /// # Errors
     ///
     /// When there is no such host, or the store fails.
-    pub async fn attachments(&self, host_id: HostId) -> Result<Page<AttachmentView>, AppError> {
+    pub async fn attachments(
+        &self,
+        host_id: HostId,
+        list: &ListQuery,
+    ) -> Result<Page<AttachmentView>, AppError> {
         self.known_host(host_id).await?;
         let rows = self.store.attachments_of_host(host_id).await?;
-        Ok(Page { items: rows.into_iter().map(view).collect(), next_cursor: None })
+        let place = |row: &AttachmentRow| {
+            let rank = u8::from(row.attachment.role != Role::Primary);
+            format!("{rank} {} {}", row.repo_name.as_str().to_lowercase(), row.attachment.id)
+        };
+        slice(rows, list, place, view)
     }
 
     /// The attachment of a host to a repository.
@@ -284,8 +293,12 @@ fn restic_host(
     if let Some(asked) = asked {
         return Ok(asked);
     }
-    let derived: String =
-        host.name.as_str().chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect();
+    let derived: String = host
+        .name
+        .as_str()
+        .chars()
+        .map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' })
+        .collect();
     ResticHost::new(derived.trim_start_matches('-')).map_err(|error| {
         AppError::invalid("restic_host", error).hint("give a `restic_host`: letters, digits, `-`, `_`, `.`")
     })
@@ -300,11 +313,10 @@ fn refuse_attachment(host: &Host, repo_name: &DisplayName, outcome: PutAttachmen
         )
         .hint("look at it again, then repeat your change"),
         PutAttachment::NotFound => AppError::not_found("host or repository", repo_name),
-        PutAttachment::PrimaryTaken(other) => conflict(
-            "primary_taken",
-            format!("host `{}` has another primary repository: {other}", host.name),
-        )
-        .hint("attach this one with the role `copy`"),
+        PutAttachment::PrimaryTaken(other) => {
+            conflict("primary_taken", format!("host `{}` has another primary repository: {other}", host.name))
+                .hint("attach this one with the role `copy`")
+        }
         PutAttachment::ResticHostTaken(other) => conflict(
             "restic_host_taken",
             format!("in repository `{repo_name}` that restic host name belongs to host {other}"),

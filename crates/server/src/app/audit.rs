@@ -13,7 +13,11 @@ impl App {
     /// # Errors
     ///
     /// A limit out of bounds, or a fault of the store.
-    pub async fn audit_rows(&self, filter: &AuditFilter, list: &ListQuery) -> Result<Page<AuditRow>, AppError> {
+    pub async fn audit_rows(
+        &self,
+        filter: &AuditFilter,
+        list: &ListQuery,
+    ) -> Result<Page<AuditRow>, AppError> {
         let listed = self.store.audit(filter, list.request()?).await?;
         Ok(page(listed, |row| row))
     }

@@ -94,7 +94,12 @@ impl AppError {
         ErrorBody { code: self.code.to_owned(), message: self.message.clone(), hint: self.hint.clone() }
     }
 
-    fn fault(code: &'static str, message: &str, hint: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+    fn fault(
+        code: &'static str,
+        message: &str,
+        hint: &str,
+        source: impl std::error::Error + Send + Sync + 'static,
+    ) -> Self {
         Self {
             kind: ErrorKind::Internal,
             code,
@@ -122,9 +127,12 @@ impl From<StoreError> for AppError {
             error @ (StoreError::TooNew { .. }
             | StoreError::Unreadable { .. }
             | StoreError::Missing { .. }
-            | StoreError::Backend { .. }) => {
-                Self::fault("store_failed", "the server's database failed", "see the server's log for the cause", error)
-            }
+            | StoreError::Backend { .. }) => Self::fault(
+                "store_failed",
+                "the server's database failed",
+                "see the server's log for the cause",
+                error,
+            ),
         }
     }
 }

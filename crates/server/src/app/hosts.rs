@@ -61,7 +61,12 @@ impl App {
     /// # Errors
     ///
     /// When there is none, the name is taken, or the store fails.
-    pub async fn change_host(&self, caller: &Caller, id: HostId, patch: HostPatch) -> Result<HostView, AppError> {
+    pub async fn change_host(
+        &self,
+        caller: &Caller,
+        id: HostId,
+        patch: HostPatch,
+    ) -> Result<HostView, AppError> {
         let limit = |kib: Option<u32>| kib.map(|kib| (kib > 0).then_some(kib));
         let changes_plan = patch.limit_upload_kib.is_some() || patch.limit_download_kib.is_some();
         let audit = self.audit_of(
@@ -212,20 +217,18 @@ pub(super) fn refuse_deletion(
     match outcome {
         Deleted::Done => Ok(()),
         Deleted::NotFound => Err(AppError::not_found(what, name)),
-        Deleted::HasJobs(jobs) => Err(conflict(
-            "has_jobs",
-            format!("{what} `{name}` has jobs that are not over: {}", list(&jobs)),
-        )
-        .hint("wait for them or cancel them with `rmctl job cancel`")),
+        Deleted::HasJobs(jobs) => {
+            Err(conflict("has_jobs", format!("{what} `{name}` has jobs that are not over: {}", list(&jobs)))
+                .hint("wait for them or cancel them with `rmctl job cancel`"))
+        }
         Deleted::IsRunner(repos) => Err(conflict(
             "is_runner",
             format!("{what} `{name}` is the runner of repositories: {}", list(&repos)),
         )
         .hint("name another runner for them first")),
-        Deleted::HasAttachments(hosts) => Err(conflict(
-            "has_attachments",
-            format!("{what} `{name}` is used by hosts: {}", list(&hosts)),
-        )
-        .hint("detach them first")),
+        Deleted::HasAttachments(hosts) => {
+            Err(conflict("has_attachments", format!("{what} `{name}` is used by hosts: {}", list(&hosts)))
+                .hint("detach them first"))
+        }
     }
 }

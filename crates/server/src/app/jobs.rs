@@ -172,11 +172,8 @@ impl App {
             | JobState::Superseded
             | JobState::Withdrawn => None,
         };
-        let progress = if row.job.state == JobState::Running {
-            self.engine.feed().progress(row.job.id)
-        } else {
-            None
-        };
+        let progress =
+            if row.job.state == JobState::Running { self.engine.feed().progress(row.job.id) } else { None };
         JobView {
             hold_sentence: hold.as_ref().map(|hold| hold.sentence().to_owned()),
             hold,

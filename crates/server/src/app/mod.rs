@@ -17,8 +17,8 @@ mod status;
 
 use std::sync::Arc;
 
-use restic_manager_core::model::{Actor, AuditEntry};
 use restic_manager_core::id::UserId;
+use restic_manager_core::model::{Actor, AuditEntry};
 use restic_manager_core::text::LoginName;
 use restic_manager_store::Store;
 

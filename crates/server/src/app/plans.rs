@@ -7,7 +7,8 @@ use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_store::{GroupDeleted, HostPlan, PlanWritten};
 
-use super::{App, AppError, Caller, ErrorKind};
+use super::page::slice;
+use super::{App, AppError, Caller, ErrorKind, ListQuery};
 
 /// How many coming slots of a schedule are shown.
 const UPCOMING: usize = 5;
@@ -17,10 +18,10 @@ impl App {
     ///
     /// # Errors
     ///
-    /// When there is no such host, or the store fails.
-    pub async fn groups(&self, host_id: HostId) -> Result<Page<SourceGroup>, AppError> {
+    /// When there is no such host, a limit is out of bounds, or the store fails.
+    pub async fn groups(&self, host_id: HostId, list: &ListQuery) -> Result<Page<SourceGroup>, AppError> {
         let plan = self.plan(host_id).await?;
-        Ok(Page { items: plan.groups, next_cursor: None })
+        slice(plan.groups, list, |group| place(&group.name, group.id), |group| group)
     }
 
     /// A source group of a host.
@@ -76,7 +77,10 @@ impl App {
         if let Some(tag) = write.tag.as_ref().filter(|tag| **tag != old.tag) {
             return Err(AppError::invalid(
                 "tag",
-                format!("it is `{}` and cannot become `{tag}`: the snapshots of this group carry it", old.tag),
+                format!(
+                    "it is `{}` and cannot become `{tag}`: the snapshots of this group carry it",
+                    old.tag
+                ),
             )
             .hint("make a new source group for the new tag"));
         }
@@ -116,12 +120,10 @@ impl App {
     /// # Errors
     ///
     /// When there is no such host, or the store fails.
-    pub async fn schedules(&self, host_id: HostId) -> Result<Page<ScheduleView>, AppError> {
+    pub async fn schedules(&self, host_id: HostId, list: &ListQuery) -> Result<Page<ScheduleView>, AppError> {
         let plan = self.plan(host_id).await?;
-        Ok(Page {
-            items: plan.schedules.into_iter().map(|schedule| self.schedule_view(schedule)).collect(),
-            next_cursor: None,
-        })
+        let key = |schedule: &Schedule| place(&schedule.name, schedule.id);
+        slice(plan.schedules, list, key, |schedule| self.schedule_view(schedule))
     }
 
     /// A schedule of a host.
@@ -295,6 +297,11 @@ impl App {
             PlanWritten::UnknownGroups(ids) => Err(unknown_groups(&ids)),
         }
     }
+}
+
+/// By name without regard to case, then id.
+fn place(name: &DisplayName, id: impl std::fmt::Display) -> String {
+    format!("{} {id}", name.as_str().to_lowercase())
 }
 
 fn group_of(

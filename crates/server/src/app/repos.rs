@@ -75,8 +75,11 @@ impl App {
         if let Some(runner) = patch.runner
             && !view.attachments.iter().any(|attachment| attachment.id == runner)
         {
-            return Err(AppError::invalid("runner", format!("attachment {runner} is none of this repository"))
-                .hint("attach the host first, with the role `maintenance` if it backs up nothing"));
+            return Err(AppError::invalid(
+                "runner",
+                format!("attachment {runner} is none of this repository"),
+            )
+            .hint("attach the host first, with the role `maintenance` if it backs up nothing"));
         }
         let audit = self.audit_of(
             caller,

@@ -165,10 +165,14 @@ impl Engine {
             plan.schedules.iter().find(|schedule| schedule.id == fire.schedule_id).map(|found| (plan, found))
         });
         let Some((plan, schedule)) = schedule else {
-            return Ok(self.set_aside(host_id, &format!("schedule {} fired, but it is gone", fire.schedule_id)));
+            return Ok(
+                self.set_aside(host_id, &format!("schedule {} fired, but it is gone", fire.schedule_id))
+            );
         };
         if !schedule.enabled {
-            return Ok(self.set_aside(host_id, &format!("schedule `{}` fired, but it is disabled", schedule.name)));
+            return Ok(
+                self.set_aside(host_id, &format!("schedule `{}` fired, but it is disabled", schedule.name))
+            );
         }
         if fire.missed > 0 {
             let audit = self.audit(
@@ -217,9 +221,12 @@ impl Engine {
             RefusedReason::Busy { job_id } => {
                 (JobEvent::Requeue, None, format!("the agent was busy with job {job_id}"), None)
             }
-            RefusedReason::NoAdminCredential => {
-                (JobEvent::Requeue, None, "the agent has no admin credential of the repository".to_owned(), None)
-            }
+            RefusedReason::NoAdminCredential => (
+                JobEvent::Requeue,
+                None,
+                "the agent has no admin credential of the repository".to_owned(),
+                None,
+            ),
             RefusedReason::NoCredential => (
                 failed,
                 Some(OutcomeClass::WrongPassword),

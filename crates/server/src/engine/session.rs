@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use restic_manager_core::id::{HostId, JobId, SpoolId};
 use restic_manager_core::link::HEARTBEAT_EVERY;
-use restic_manager_core::model::{Actor, ActorKind, CredentialKind, Host, HostFacts, Job, JobKind, JobState, Role};
+use restic_manager_core::model::{
+    Actor, ActorKind, CredentialKind, Host, HostFacts, Job, JobKind, JobState, Role,
+};
 use restic_manager_core::wire::{CommandCancel, Hello, PROTOCOL, ServerMessage, Welcome, WireError};
 use restic_manager_store::{AttachmentRow, TakeSession, TakenSession};
 
@@ -147,7 +149,11 @@ impl Engine {
         }
     }
 
-    async fn greeting(&self, taken: &TakenSession, spool_id: SpoolId) -> Result<Vec<ServerMessage>, EngineError> {
+    async fn greeting(
+        &self,
+        taken: &TakenSession,
+        spool_id: SpoolId,
+    ) -> Result<Vec<ServerMessage>, EngineError> {
         let host_id = taken.host.id;
         let mut messages = vec![ServerMessage::Welcome(Welcome {
             protocol: PROTOCOL,
@@ -173,8 +179,9 @@ impl Engine {
         if let Some(plan) = self.store.plan(host_id).await? {
             messages.push(ServerMessage::ScheduleSet(Box::new(schedule_set(&plan))));
         }
-        messages
-            .extend(taken.cancel.iter().map(|job_id| ServerMessage::CommandCancel(CommandCancel { job_id: *job_id })));
+        messages.extend(
+            taken.cancel.iter().map(|job_id| ServerMessage::CommandCancel(CommandCancel { job_id: *job_id })),
+        );
         Ok(messages)
     }
 
@@ -221,5 +228,10 @@ fn facts(hello: &Hello) -> HostFacts {
 fn known_jobs(hello: &Hello) -> Vec<JobId> {
     let running = hello.running_jobs.iter().map(|job| job.job_id);
     let claimed = hello.claims.iter().map(|claim| claim.job_id);
-    running.chain(hello.spooled_jobs.iter().copied()).chain(claimed).collect::<BTreeSet<_>>().into_iter().collect()
+    running
+        .chain(hello.spooled_jobs.iter().copied())
+        .chain(claimed)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect()
 }

@@ -142,7 +142,10 @@ mod tests {
     use restic_manager_core::time::Timestamp;
     use restic_manager_core::wire::Ack;
 
-    fn session(epoch: i64, room: usize) -> (SessionHandle, mpsc::Receiver<Outgoing>, mpsc::UnboundedReceiver<Outgoing>) {
+    fn session(
+        epoch: i64,
+        room: usize,
+    ) -> (SessionHandle, mpsc::Receiver<Outgoing>, mpsc::UnboundedReceiver<Outgoing>) {
         let (outgoing, messages) = mpsc::channel(room);
         let (closing, ends) = mpsc::unbounded_channel();
         (SessionHandle::new(epoch, outgoing, closing), messages, ends)

@@ -60,7 +60,9 @@ impl AgentSockets {
                 let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
                 Connection::new(self, host, socket).run().await;
             }
-            Err(error) => tracing::info!(host = %host.name, %error, "an agent left before its connection stood"),
+            Err(error) => {
+                tracing::info!(host = %host.name, %error, "an agent left before its connection stood")
+            }
         }
     }
 }
@@ -205,7 +207,9 @@ impl Connection {
             while let Some(action) = self.link.poll() {
                 match action {
                     ServerAction::Take(hello) => self.take(*hello).await?,
-                    ServerAction::Apply { seq, message } => self.batch.push(Incoming::Message { seq, message }),
+                    ServerAction::Apply { seq, message } => {
+                        self.batch.push(Incoming::Message { seq, message })
+                    }
                     ServerAction::SetAside { seq, why } => self.batch.push(Incoming::SetAside { seq, why }),
                     ServerAction::Show(AgentMessage::Heartbeat(_)) => self.shared.engine.seen(self.host.id),
                     ServerAction::Show(message) => self.shared.engine.show(message),

@@ -7,6 +7,7 @@ use super::super::answer::{no_content, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
+use super::PageParams;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -20,11 +21,12 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The attachments of a host: primary first.
 #[utoipa::path(get, path = "/api/hosts/{id}/attachments", operation_id = "list_attachments", tag = "attachments",
-    params(("id" = HostId, Path, description = "The host.")),
-    responses((status = 200, description = "All of them.", body = Page<AttachmentView>)))]
+    params(("id" = HostId, Path, description = "The host."), PageParams),
+    responses((status = 200, description = "A page.", body = Page<AttachmentView>)))]
 async fn list(_: User, ask: Ask) -> Answer {
     let id = ask.id("id", "host")?;
-    Ok(ok(&ask.state.app.attachments(id).await?))
+    let list = ask.query::<PageParams>()?.into();
+    Ok(ok(&ask.state.app.attachments(id, &list).await?))
 }
 
 /// The attachment of a host to a repository; of its credentials only what may be shown.

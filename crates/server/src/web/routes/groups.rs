@@ -10,6 +10,7 @@ use super::super::answer::{json, no_content, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
+use super::PageParams;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -31,11 +32,12 @@ pub(in crate::web) struct AcceptedJobs {
 
 /// The source groups of a host.
 #[utoipa::path(get, path = "/api/hosts/{id}/source-groups", operation_id = "list_source_groups", tag = "source groups",
-    params(("id" = HostId, Path, description = "The host.")),
-    responses((status = 200, description = "All of them.", body = Page<SourceGroup>)))]
+    params(("id" = HostId, Path, description = "The host."), PageParams),
+    responses((status = 200, description = "A page.", body = Page<SourceGroup>)))]
 async fn list(_: User, ask: Ask) -> Answer {
     let id = ask.id("id", "host")?;
-    Ok(ok(&ask.state.app.groups(id).await?))
+    let list = ask.query::<PageParams>()?.into();
+    Ok(ok(&ask.state.app.groups(id, &list).await?))
 }
 
 /// Makes a source group; the plan reaches a connected agent at once.

@@ -8,6 +8,7 @@ use super::super::answer::{json, no_content, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
+use super::PageParams;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -21,11 +22,12 @@ pub(super) fn routes() -> Vec<Route> {
 
 /// The schedules of a host.
 #[utoipa::path(get, path = "/api/hosts/{id}/schedules", operation_id = "list_schedules", tag = "schedules",
-    params(("id" = HostId, Path, description = "The host.")),
-    responses((status = 200, description = "All of them.", body = Page<ScheduleView>)))]
+    params(("id" = HostId, Path, description = "The host."), PageParams),
+    responses((status = 200, description = "A page.", body = Page<ScheduleView>)))]
 async fn list(_: User, ask: Ask) -> Answer {
     let id = ask.id("id", "host")?;
-    Ok(ok(&ask.state.app.schedules(id).await?))
+    let list = ask.query::<PageParams>()?.into();
+    Ok(ok(&ask.state.app.schedules(id, &list).await?))
 }
 
 /// Makes a schedule; the plan reaches a connected agent at once.
