@@ -140,19 +140,19 @@ mod tests {
     #[test]
     fn every_command_has_its_help() {
         let mut texts = Vec::new();
-        collect(Cli::command().term_width(100), "rmctl", &mut texts);
+        collect(&Cli::command(), "rmctl", &mut texts);
         insta::assert_snapshot!(texts.join("\n\n"));
     }
 
     /// The help of a command and of all below it, without what is the same everywhere.
-    fn collect(command: clap::Command, path: &str, texts: &mut Vec<String>) {
+    fn collect(command: &clap::Command, path: &str, texts: &mut Vec<String>) {
         let mut shown = command.clone().term_width(100).bin_name(path);
         let help = shown.render_long_help().to_string();
         let own = help.split("Options of every command:").next().unwrap_or_default();
         let help = if path == "rmctl" { &help } else { own };
         texts.push(format!("$ {path} --help\n{}", help.trim_end()));
         for below in command.get_subcommands() {
-            collect(below.clone(), &format!("{path} {}", below.get_name()), texts);
+            collect(below, &format!("{path} {}", below.get_name()), texts);
         }
     }
 }

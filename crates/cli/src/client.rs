@@ -3,8 +3,9 @@
 use std::io::Read;
 use std::time::Duration;
 
-use restic_manager_core::api::{ErrorBody, Page};
+use restic_manager_core::api::{ErrorBody, Page, SessionInfo};
 use restic_manager_core::secret::Secret;
+use restic_manager_core::text::LoginName;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -212,13 +213,13 @@ impl Client {
         }
     }
 
-    /// Opens a session; the answer is its body and its cookie.
+    /// Opens a session by a login or by the bootstrap: the same server with that session, and whose it is.
     pub(crate) fn open_session(
         &self,
-        request: &restic_manager_core::api::LoginRequest,
-    ) -> Result<(Body, Secret), ClientError> {
-        let route = Route::new(["auth", "login"]);
-        let answer = self.send(Method::POST, &route, Some(written(request)?))?;
+        route: &Route,
+        request: &impl Serialize,
+    ) -> Result<(Self, LoginName), ClientError> {
+        let answer = self.send(Method::POST, route, Some(written(request)?))?;
         let cookie = answer
             .headers()
             .get_all("set-cookie")
@@ -226,10 +227,10 @@ impl Client {
             .filter_map(|value| value.to_str().ok()?.split(';').next())
             .find(|pair| pair.starts_with("rm_session="))
             .map(Secret::new);
-        let body = self.judge(answer)?;
-        let missing =
-            || ClientError::NotUnderstood { detail: "no session cookie came with the login".to_owned() };
-        Ok((body, cookie.ok_or_else(missing)?))
+        let session: SessionInfo = self.judge(answer)?.read()?;
+        let missing = || ClientError::NotUnderstood { detail: "no session cookie came along".to_owned() };
+        let login = Login::Session { cookie: cookie.ok_or_else(missing)?, csrf_token: session.csrf_token };
+        Ok((self.with_login(login), session.username))
     }
 
     fn call(&self, method: Method, route: &Route, content: Option<Secret>) -> Result<Body, ClientError> {

@@ -4,7 +4,7 @@ use restic_manager_core::api::Page;
 use restic_manager_core::id::JobId;
 use serde::Deserialize;
 
-use crate::client::Client;
+use crate::client::{Body, Client};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::route::Route;
@@ -120,44 +120,57 @@ impl Client {
         if is_id(wanted) {
             return Ok(wanted.to_owned());
         }
-        let some = self.named(&Route::new(["hosts"]).with("q", Some(wanted)))?;
+        let some = named(&self.all(&Route::new(["hosts"]).with("q", Some(wanted)))?)?;
         match pick(Kind::Host, wanted, &some) {
             Ok(named) => Ok(named.id),
             Err(e @ ResolveError::Ambiguous { .. }) => Err(e.into()),
             // Only the whole list can tell which name was probably meant.
             Err(ResolveError::Unknown { .. }) => {
-                Ok(pick(Kind::Host, wanted, &self.named(&Route::new(["hosts"]))?)?.id)
+                Ok(pick(Kind::Host, wanted, &named(&self.all(&Route::new(["hosts"]))?)?)?.id)
             }
         }
     }
 
     /// The id of a repository that is named by id or name.
     pub(crate) fn repo_id(&self, wanted: &str) -> Result<String, CliError> {
-        self.id_among(Kind::Repo, wanted, &Route::new(["repos"]))
+        if is_id(wanted) {
+            return Ok(wanted.to_owned());
+        }
+        Ok(pick(Kind::Repo, wanted, &self.repos()?)?.id)
     }
 
     /// The id of one of the host's source groups.
     pub(crate) fn group_id(&self, host_id: &str, wanted: &str) -> Result<String, CliError> {
-        self.id_among(Kind::SourceGroup, wanted, &Route::new(["hosts", host_id, "source-groups"]))
+        if is_id(wanted) {
+            return Ok(wanted.to_owned());
+        }
+        Ok(pick(Kind::SourceGroup, wanted, &self.groups(host_id)?)?.id)
     }
 
     /// The id of one of the host's schedules.
     pub(crate) fn schedule_id(&self, host_id: &str, wanted: &str) -> Result<String, CliError> {
-        self.id_among(Kind::Schedule, wanted, &Route::new(["hosts", host_id, "schedules"]))
-    }
-
-    /// All things of a list with their names.
-    pub(crate) fn named(&self, list: &Route) -> Result<Vec<Named>, CliError> {
-        let page: Page<Named> = self.all(list)?.read()?;
-        Ok(page.items)
-    }
-
-    fn id_among(&self, kind: Kind, wanted: &str, list: &Route) -> Result<String, CliError> {
         if is_id(wanted) {
             return Ok(wanted.to_owned());
         }
-        Ok(pick(kind, wanted, &self.named(list)?)?.id)
+        let schedules = named(&self.get(&Route::new(["hosts", host_id, "schedules"]))?)?;
+        Ok(pick(Kind::Schedule, wanted, &schedules)?.id)
     }
+
+    /// All repositories with their names.
+    pub(crate) fn repos(&self) -> Result<Vec<Named>, CliError> {
+        named(&self.all(&Route::new(["repos"]))?)
+    }
+
+    /// The host's source groups with their names.
+    pub(crate) fn groups(&self, host_id: &str) -> Result<Vec<Named>, CliError> {
+        // What belongs to one host comes in one page.
+        named(&self.get(&Route::new(["hosts", host_id, "source-groups"]))?)
+    }
+}
+
+fn named(list: &Body) -> Result<Vec<Named>, CliError> {
+    let page: Page<Named> = list.read()?;
+    Ok(page.items)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use restic_manager_core::api::{AttachmentView, AttachmentWrite, Page};
 use restic_manager_core::model::{AppendOnly, CredentialInfo, CredentialKind, Role};
 use restic_manager_core::text::ResticHost;
 
+use super::Session;
 use super::credentials::Credential;
-use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::Confirmation;
 use crate::route::Route;
@@ -45,8 +45,6 @@ pub(crate) struct Detach {
 pub(crate) struct Attachments {
     /// The host
     host: String,
-    #[command(flatten)]
-    listing: Listing,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -128,7 +126,7 @@ impl Detach {
 impl Attachments {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let route = Route::new(["hosts", &session.client.host_id(&self.host)?, "attachments"]);
-        session.ui.show_page(&self.listing.fetch(&session.client, route)?, |page, _| table(page))
+        session.ui.show_page(&session.client.get(&route)?, |page, _| table(page))
     }
 }
 

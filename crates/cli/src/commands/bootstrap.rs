@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use restic_manager_core::api::{BootstrapRequest, LoginRequest};
+use restic_manager_core::api::BootstrapRequest;
 use restic_manager_core::text::LoginName;
 
 use crate::client::{Client, Login};
-use crate::commands::login::{log_in, server};
+use crate::commands::login::{keep_token, server};
 use crate::connection::{Environment, Wanted};
 use crate::error::CliError;
 use crate::input::{SecretSource, Secrets};
@@ -35,10 +35,10 @@ impl Bootstrap {
         let token = secrets.read("the bootstrap token", "--token-file", &source)?;
         let source = SecretSource::of(self.password_file.as_deref());
         let password = secrets.read_new("New password", "--password-file", &source)?;
-        let username = self.username.clone();
-        let request = BootstrapRequest { token, username: username.clone(), password: password.clone() };
-        Client::new(server.clone(), Login::Nobody).post(&Route::new(["bootstrap"]), &request)?;
+        let request = BootstrapRequest { token, username: self.username.clone(), password };
+        let (client, username) =
+            Client::new(server, Login::Nobody).open_session(&Route::new(["bootstrap"]), &request)?;
         note(&format!("{username} is the first administrator"));
-        log_in(wanted, environment, server, &LoginRequest { username, password }, None)
+        keep_token(wanted, environment, &client, &username, None)
     }
 }

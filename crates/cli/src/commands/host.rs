@@ -1,6 +1,6 @@
 //! Hosts.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use restic_manager_core::api::{
     EnrollmentTokenRequest, EnrollmentTokenResponse, HostPatch, HostView, Page, Presence,
 };
@@ -24,6 +24,9 @@ pub(crate) enum Command {
         /// Only hosts with this label
         #[arg(long, value_name = "TAG")]
         tag: Option<Tag>,
+        /// Only hosts in this state
+        #[arg(long, value_enum, value_name = "STATE")]
+        state: Option<PresenceArg>,
         #[command(flatten)]
         listing: Listing,
     },
@@ -87,13 +90,33 @@ pub(crate) enum Command {
     Attachments(Attachments),
 }
 
+/// Whether a host's agent is in contact.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum PresenceArg {
+    Online,
+    Offline,
+    #[value(name = "never_seen")]
+    NeverSeen,
+}
+
+impl PresenceArg {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::NeverSeen => "never_seen",
+        }
+    }
+}
+
 impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         match self {
-            Self::Ls { query, tag, listing } => {
+            Self::Ls { query, tag, state, listing } => {
                 let route = Route::new(["hosts"])
                     .with("q", query.as_deref())
-                    .with("tag", tag.as_ref().map(Tag::as_str));
+                    .with("tag", tag.as_ref().map(Tag::as_str))
+                    .with("state", state.map(PresenceArg::as_str));
                 session.ui.show_page(&listing.fetch(&session.client, route)?, table)
             }
             Self::Show { host } => {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use restic_manager_core::api::{LoginRequest, SessionInfo, TokenRequest, TokenResponse};
+use restic_manager_core::api::{LoginRequest, TokenRequest, TokenResponse};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{DisplayName, LoginName};
 use url::Url;
@@ -57,7 +57,10 @@ impl Login {
         };
         let source = SecretSource::of(self.password_file.as_deref());
         let password = secrets.read("Password", "--password-file", &source)?;
-        log_in(wanted, environment, server, &LoginRequest { username, password }, self.expires_in_days)
+        let request = LoginRequest { username, password };
+        let (client, username) =
+            Client::new(server, As::Nobody).open_session(&Route::new(["auth", "login"]), &request)?;
+        keep_token(wanted, environment, &client, &username, self.expires_in_days)
     }
 }
 
@@ -79,30 +82,26 @@ pub(crate) fn server(wanted: &Wanted, environment: &Environment) -> Result<Url, 
     Ok(address(text, PlainHttp::allowed(plain))?)
 }
 
-/// Opens a session, makes a token of its own with it, closes the session and stores the token.
-pub(crate) fn log_in(
+/// Makes a token of its own in a session, closes the session and stores the token.
+pub(crate) fn keep_token(
     wanted: &Wanted,
     environment: &Environment,
-    server: Url,
-    request: &LoginRequest,
+    session: &Client,
+    username: &LoginName,
     expires_in_days: Option<u32>,
 ) -> Result<(), CliError> {
-    let anonymous = Client::new(server, As::Nobody);
-    let (body, cookie) = anonymous.open_session(request)?;
-    let session: SessionInfo = body.read()?;
-    let client = anonymous.with_login(As::Session { cookie, csrf_token: session.csrf_token });
     let request = TokenRequest { name: token_name()?, expires_in_days };
-    let made = client.post(&Route::new(["tokens"]), &request).and_then(|body| body.read::<TokenResponse>());
-    if let Err(e) = client.start(&Route::new(["auth", "logout"])) {
+    let made = session.post(&Route::new(["tokens"]), &request).and_then(|body| body.read::<TokenResponse>());
+    if let Err(e) = session.start(&Route::new(["auth", "logout"])) {
         warn(&format!("the session for the login stays open until it expires: {e}"));
     }
     let made = made?;
     let made = Made {
         token: made.token,
         token_id: Some(made.info.id.to_string()),
-        username: Some(session.username.to_string()),
+        username: Some(username.to_string()),
     };
-    store(wanted, environment, client.server(), made)
+    store(wanted, environment, session.server(), made)
 }
 
 /// A token with what is known of it.

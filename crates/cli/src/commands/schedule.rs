@@ -9,7 +9,7 @@ use restic_manager_core::model::Schedule;
 use restic_manager_core::schedule::{CronExpr, Zone};
 use restic_manager_core::text::DisplayName;
 
-use super::{Listing, Session};
+use super::Session;
 use crate::error::CliError;
 use crate::input::Confirmation;
 use crate::resolve::Named;
@@ -22,8 +22,6 @@ pub(crate) enum Command {
     Ls {
         /// The host
         host: String,
-        #[command(flatten)]
-        listing: Listing,
     },
     /// Show one schedule
     Show(Which),
@@ -107,9 +105,9 @@ impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let Session { client, ui } = session;
         match self {
-            Self::Ls { host, listing } => {
+            Self::Ls { host } => {
                 let host_id = client.host_id(host)?;
-                let body = listing.fetch(client, Route::new(["hosts", &host_id, "schedules"]))?;
+                let body = client.get(&Route::new(["hosts", &host_id, "schedules"]))?;
                 let names = Names::of(session, &host_id)?;
                 ui.show_page(&body, |page, look| table(page, &names, look))
             }
@@ -223,8 +221,8 @@ impl Names {
         if !session.ui.is_for_people() {
             return Ok(Self::default());
         }
-        let mut known = session.client.named(&Route::new(["hosts", host_id, "source-groups"]))?;
-        known.extend(session.client.named(&Route::new(["repos"]))?);
+        let mut known = session.client.groups(host_id)?;
+        known.extend(session.client.repos()?);
         Ok(Self::from_iter(known))
     }
 

@@ -13,11 +13,7 @@ const COOKIE: &str = "content-type: application/json\r\nset-cookie: other=1\r\ns
 
 fn server() -> Server {
     Server::start()
-        .json(
-            "POST /api/bootstrap",
-            201,
-            r#"{"user_id":"01900000-0000-7000-8000-000000000081","username":"ada"}"#,
-        )
+        .raw("POST /api/bootstrap", 201, COOKIE, SESSION)
         .raw("POST /api/auth/login", 200, COOKIE, SESSION)
         .json("POST /api/tokens", 201, TOKEN)
         .raw("POST /api/auth/logout", 204, "", "")
@@ -163,6 +159,7 @@ fn bootstrap_makes_the_first_administrator_and_logs_in() {
         asked[0].body,
         r#"{"token":"boot-secret","username":"ada","password":"correct horse battery"}"#
     );
+    assert_eq!(server.lines(), ["POST /api/bootstrap", "POST /api/tokens", "POST /api/auth/logout"]);
     assert_eq!(run(folder.path(), "", &["status", "--field", "hosts"]).stdout, "3\n");
 }
 
