@@ -3,7 +3,11 @@
 //! Prints one line a figure, the median of its rounds. The database lies in the folder for temporary files (`TMPDIR`): on a disk in
 //! memory a sync costs nothing, so point it at a real one for figures that mean something.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark stops at the first fault and prints its figures")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a benchmark stops at the first fault and prints its figures"
+)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,13 +97,17 @@ async fn fire() -> (usize, Duration) {
     let mut work = Vec::new();
     for n in 0..HOSTS {
         let host_id = sample::host(&*store, &format!("host {n}"), repo_id).await;
-        work.extend((0..JOBS_A_HOST).map(|_| (host_id, mint(SpoolId::mint), numbered(1, [fires(host_id, repo_id, 1)]))));
+        work.extend(
+            (0..JOBS_A_HOST)
+                .map(|_| (host_id, mint(SpoolId::mint), numbered(1, [fires(host_id, repo_id, 1)]))),
+        );
     }
     let begun = Instant::now();
     let mut running = Vec::new();
     for (host_id, spool_id, effects) in work {
         let store = Arc::clone(&store);
-        running.push(tokio::spawn(async move { store.apply(host_id, spool_id, effects, NOW).await.unwrap() }));
+        running
+            .push(tokio::spawn(async move { store.apply(host_id, spool_id, effects, NOW).await.unwrap() }));
     }
     for task in running {
         assert_eq!(task.await.unwrap(), [Applied::Done]);
@@ -116,7 +124,6 @@ async fn dispatch() -> (usize, Duration) {
     let repo_id = sample::repo(&store, "repo").await;
     for n in 0..HOSTS {
         let host_id = sample::host(&store, &format!("host {n}"), repo_id).await;
-        // The group of these runs does not exist: a job that names none needs none.
         let effects = numbered(1, [fires(host_id, repo_id, JOBS_A_HOST)]);
         store.apply(host_id, mint(SpoolId::mint), effects, NOW).await.unwrap();
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::model::JobKind;
 use restic_manager_store::{
-    Applied, Audit, AuditFilter, Effect, Enqueued, Fleet, HostFilter, Meta, PageRequest, Reports, SqliteStore, StoreError,
-    Work,
+    Applied, Audit, AuditFilter, Effect, Enqueued, Fleet, HostFilter, Meta, PageRequest, Reports,
+    SqliteStore, StoreError, Work,
 };
 use sample::{NOW, audit, fires, job, lines, mint, numbered};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
@@ -28,7 +28,8 @@ async fn all_that_was_written_is_there_after_reopening() {
     let asked = job(host_id, repo_id, JobKind::Check);
     store.enqueue(asked.clone(), audit("job.created")).await.unwrap();
     let spool_id = mint(SpoolId::mint);
-    let effects = numbered(1, [fires(host_id, repo_id, 3), Effect::Log { job_id: asked.id, lines: lines(0, 500) }]);
+    let effects =
+        numbered(1, [fires(host_id, repo_id, 3), Effect::Log { job_id: asked.id, lines: lines(0, 500) }]);
     store.apply(host_id, spool_id, effects.clone(), NOW).await.unwrap();
     store.fact_or_insert("id", "first").await.unwrap();
     let before = everything(&store, &asked.id).await;

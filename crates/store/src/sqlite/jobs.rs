@@ -1,5 +1,7 @@
 //! Jobs and runs as rows: written, listed, counted.
 
+use std::collections::BTreeSet;
+
 use restic_manager_core::id::{HostId, JobId, RunId};
 use restic_manager_core::model::{Job, JobKind, JobState, Run};
 use restic_manager_core::time::Timestamp;
@@ -91,7 +93,8 @@ pub(super) async fn page(
 pub(super) fn listing(filter: &JobFilter, page: &PageRequest) -> Result<QueryBuilder<Sqlite>> {
     let after = id_after::<JobId>(page)?;
     let kinds = filter.kind.map_or_else(|| JobKind::ALL.to_vec(), |kind| vec![kind]);
-    let states = if filter.states.is_empty() { JobState::ALL.to_vec() } else { filter.states.clone() };
+    let asked: BTreeSet<JobState> = filter.states.iter().copied().collect();
+    let states = if asked.is_empty() { JobState::ALL.to_vec() } else { asked.into_iter().collect() };
     let mut query = QueryBuilder::new(format!("select {JOB}, {JOB_NAMES} from jobs j where j.id in ("));
     let mut walk = Walk { query: &mut query, filter, after, limit: rows_for(page), walks: 0 };
     if filter.group_id.is_some() {

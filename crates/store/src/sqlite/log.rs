@@ -13,8 +13,9 @@ use super::log_chunk::{decode, encode};
 use super::rows::{Fields, integer, json};
 use crate::{LOG_CAP_BYTES, LogSlice, Result, StoreError};
 
-/// Text at the beginning of a log that is never given up: what restic was told to do, and how it began.
-const HEAD_BYTES: usize = 4 * 1024 * 1024;
+/// Text at the beginning of a log that is never given up: what restic was told to do, and how it began. The tail, where restic says
+/// how it ended, has twice as much.
+const HEAD_BYTES: usize = LOG_CAP_BYTES / 3;
 /// Text of one chunk: what a reader decompresses at least, and what the middle is given up by.
 const CHUNK_BYTES: usize = 256 * 1024;
 /// Lines of one chunk.

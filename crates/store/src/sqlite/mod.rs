@@ -91,9 +91,8 @@ impl SqliteStore {
     /// [`StoreError::Backend`] when SQLite cannot be had.
     pub async fn in_memory() -> Result<Self> {
         let options = options().in_memory(true);
-        // One connection that never ends: a second one would see another, empty database.
-        let only = pool(1).idle_timeout(None).max_lifetime(None);
-        let writer = only.connect_with(options).await.doing("open the database")?;
+        // One connection for all: a second one would see another, empty database.
+        let writer = pool(1).connect_with(options).await.doing("open the database")?;
         schema::migrate(&mut *writer.acquire().await.doing("open the database")?).await?;
         Ok(Self::of(writer.clone(), writer))
     }
@@ -132,7 +131,9 @@ fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .min_connections(connections.min(1))
         .max_connections(connections)
-        // A file does not go away as a network does: a question before every use would only cost time.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        // A file does not go away as a network does: to ask before every use, or to reconnect, would only cost time.
         .test_before_acquire(false)
 }
 

@@ -38,7 +38,10 @@ async fn a_full_disk_is_told_as_such_and_what_was_there_stays() {
     let (store, _folder) = file_store().await;
     store.fact_or_insert("before", "kept").await.unwrap();
     let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&store.writer).await.unwrap();
-    sqlx::query(AssertSqlSafe(format!("pragma max_page_count = {pages}"))).execute(&store.writer).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("pragma max_page_count = {pages}")))
+        .execute(&store.writer)
+        .await
+        .unwrap();
     let error = store.fact_or_insert("large", &"x".repeat(1_000_000)).await.unwrap_err();
     assert!(matches!(error, StoreError::DiskFull), "{error}");
     assert_eq!(store.fact("before").await.unwrap().as_deref(), Some("kept"));
@@ -49,7 +52,8 @@ async fn a_full_disk_is_told_as_such_and_what_was_there_stays() {
 #[tokio::test]
 async fn a_failed_statement_says_what_was_to_be_done() {
     let (store, _folder) = file_store().await;
-    let failed = sqlx::query("select nothing from nowhere").execute(&store.writer).await.doing("look nowhere");
+    let failed =
+        sqlx::query("select nothing from nowhere").execute(&store.writer).await.doing("look nowhere");
     assert!(failed.unwrap_err().to_string().contains("look nowhere"));
     store.close().await;
 }
@@ -64,7 +68,10 @@ async fn plan(store: &SqliteStore, sql: &str) -> Vec<String> {
 /// Whether a step goes through a whole table, other than down an index that is in the order of the page.
 fn goes_through_all(step: &str) -> bool {
     let of_json = step.contains("VIRTUAL TABLE") || step.contains("json_each");
-    step.starts_with("SCAN") && !of_json && !step.starts_with("SCAN (subquery") && !step.starts_with("SCAN CONSTANT")
+    step.starts_with("SCAN")
+        && !of_json
+        && !step.starts_with("SCAN (subquery")
+        && !step.starts_with("SCAN CONSTANT")
 }
 
 async fn assert_searches(store: &SqliteStore, what: &str, sql: &str) {
@@ -135,7 +142,8 @@ async fn the_other_lists_of_the_dashboard_use_their_indexes() {
     let steps = plan(&store, &jobs::counts_sql()).await;
     let scans: Vec<_> = steps.iter().filter(|step| goes_through_all(step) && step.contains("jobs")).collect();
     assert!(scans.is_empty(), "{steps:#?}");
-    let subject = AuditFilter { subject_id: Some("x".into()), actor: Some("ada".into()), ..AuditFilter::default() };
+    let subject =
+        AuditFilter { subject_id: Some("x".into()), actor: Some("ada".into()), ..AuditFilter::default() };
     let actor = AuditFilter { actor: Some("ada".into()), since: Some(NOW), ..AuditFilter::default() };
     let action = AuditFilter { action: Some("host.enrolled".into()), ..AuditFilter::default() };
     for filter in [subject, actor, action] {
