@@ -1,6 +1,10 @@
 //! A small fleet to write about: hosts attached to repositories, jobs, lines.
 
-#![allow(dead_code, clippy::unwrap_used, reason = "each test and benchmark uses part of it, and stops at the first fault")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test and benchmark uses part of it, and stops at the first fault"
+)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,14 +12,14 @@ use restic_manager_core::id::{
     AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, RepoId, RunId, ScheduleId,
 };
 use restic_manager_core::model::{
-    Actor, AppendOnly, Attachment, AuditEntry, Host, HostFacts, Job, JobKind, JobState, LogLine, LogStream, Repo, Role,
-    Run, RunKey, RunState,
+    Actor, AppendOnly, Attachment, AuditEntry, Host, HostFacts, Job, JobKind, JobState, LogLine, LogStream,
+    Repo, Role, Run, RunKey, RunState,
 };
 use restic_manager_core::text::{DisplayName, ResticHost};
 use restic_manager_core::time::{HOUR, Timestamp};
 use restic_manager_store::{
-    AttachmentChange, Effect, EnrollOutcome, EnrollmentRow, FiredRun, NumberedEffect, PutAttachment, Renamed, Store,
-    TokenHash,
+    AttachmentChange, Effect, EnrollOutcome, EnrollmentRow, FiredRun, NumberedEffect, PutAttachment, Renamed,
+    Store, TokenHash,
 };
 
 /// The moment at which everything happens.
@@ -162,7 +166,12 @@ pub(crate) fn lines(first: u64, count: usize) -> Vec<LogLine> {
             n,
             at: NOW + i64::try_from(n / 20).unwrap(),
             stream: LogStream::Stdout,
-            text: format!("unchanged /srv/data/projects/{:03}/src/module_{:05}.rs, saved in 0.00{} s", n % 97, n, n % 10),
+            text: format!(
+                "unchanged /srv/data/projects/{:03}/src/module_{:05}.rs, saved in 0.00{} s",
+                n % 97,
+                n,
+                n % 10
+            ),
         })
         .collect()
 }
