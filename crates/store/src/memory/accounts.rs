@@ -88,11 +88,10 @@ impl Accounts for MemoryStore {
 
     async fn tokens(&self, user_id: UserId, page: PageRequest) -> Result<Listed<TokenInfo>> {
         let state = self.state();
-        let Some(user) = state.users.get(&user_id) else {
-            return Ok(Listed { items: Vec::new(), next: None });
-        };
         let of_user = state.tokens.values().rev().filter(|token| token.user_id == user_id);
-        pages::page(of_user.map(|token| (Reverse(token.id), shown(token, user))), &page)
+        let user = state.users.get(&user_id);
+        let rows = of_user.filter_map(|token| Some((Reverse(token.id), shown(token, user?))));
+        pages::page(rows, &page)
     }
 
     async fn token(&self, hash: &TokenHash) -> Result<Option<(TokenRow, UserRow)>> {
