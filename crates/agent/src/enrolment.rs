@@ -71,9 +71,15 @@ impl EnrolError {
         match self {
             Self::State(error) => error.hint(),
             Self::Secrets(error) => error.hint(),
-            Self::AlreadyEnrolled { .. } => Some("nothing to do; --replace enrols it anew as another host".to_owned()),
-            Self::Unreachable { .. } => Some("check the address, the firewall and the server's certificate".to_owned()),
-            Self::Refused { hint, .. } => hint.clone().or_else(|| Some("make a new token on the server".to_owned())),
+            Self::AlreadyEnrolled { .. } => {
+                Some("nothing to do; --replace enrols it anew as another host".to_owned())
+            }
+            Self::Unreachable { .. } => {
+                Some("check the address, the firewall and the server's certificate".to_owned())
+            }
+            Self::Refused { hint, .. } => {
+                hint.clone().or_else(|| Some("make a new token on the server".to_owned()))
+            }
             Self::NotOurs { .. } => Some("check the address: it is that of the dashboard".to_owned()),
         }
     }
@@ -97,7 +103,10 @@ pub fn enrol(
     let _lock = state.lock()?;
     match (Enrolment::load(&state), existing) {
         (Ok(old), Existing::Keep) => {
-            return Err(EnrolError::AlreadyEnrolled { name: old.name.to_string(), server: old.server.to_string() });
+            return Err(EnrolError::AlreadyEnrolled {
+                name: old.name.to_string(),
+                server: old.server.to_string(),
+            });
         }
         (Ok(_), Existing::Replace) | (Err(StateError::NotEnrolled { .. }), _) => {}
         (Err(error), _) => return Err(error.into()),

@@ -32,7 +32,9 @@ pub enum ServerUrlError {
     #[error("the server address holds a user or a password; leave it out")]
     WithCredentials,
     /// Plain HTTP to another machine.
-    #[error("{server} is plain HTTP: the agent's token and the repository passwords would cross the network in the clear")]
+    #[error(
+        "{server} is plain HTTP: the agent's token and the repository passwords would cross the network in the clear"
+    )]
     PlainHttp {
         /// The address.
         server: String,
@@ -44,9 +46,9 @@ impl ServerUrlError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotAnAddress { .. } | Self::WithCredentials => None,
-            Self::PlainHttp { .. } => Some(
-                "use https://, or --allow-plain-http where a VPN or tunnel protects the way".to_owned(),
-            ),
+            Self::PlainHttp { .. } => {
+                Some("use https://, or --allow-plain-http where a VPN or tunnel protects the way".to_owned())
+            }
         }
     }
 }
@@ -58,7 +60,8 @@ impl ServerUrl {
     ///
     /// It is none, holds credentials, or is plain HTTP where that is not allowed.
     pub fn parse(text: &str, plain: PlainHttp) -> Result<Self, ServerUrlError> {
-        let not_one = || ServerUrlError::NotAnAddress { text: text.split('@').next_back().unwrap_or("").to_owned() };
+        let not_one =
+            || ServerUrlError::NotAnAddress { text: text.split('@').next_back().unwrap_or("").to_owned() };
         let url = Url::parse(text.trim()).map_err(|_| not_one())?;
         if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || url.query().is_some() {
             return Err(not_one());
@@ -136,7 +139,9 @@ mod tests {
 
     #[test]
     fn plain_http_goes_to_this_machine_only_unless_allowed() {
-        for loopback in ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1", "http://a.localhost"] {
+        for loopback in
+            ["http://127.0.0.1:8080", "http://localhost:1", "http://[::1]:1", "http://a.localhost"]
+        {
             assert!(parse(loopback).is_ok(), "{loopback}");
         }
         for far in ["http://backup.example.org", "http://10.0.0.1", "http://localhost.example.org"] {

@@ -47,7 +47,9 @@ impl<R: JobRunner> Agent<R> {
         self.last_error = None;
         self.timers.status_changed();
         if welcome.acked_seq >= self.spool.next_seq() {
-            error!("the server knows of messages that this spool never wrote: its folder is an older copy; begun anew");
+            error!(
+                "the server knows of messages that this spool never wrote: its folder is an older copy; begun anew"
+            );
             match self.spool.begin_new_life(now) {
                 Ok(()) => self.session.start_over(&self.spool),
                 Err(error) => self.trouble(format!("the spool cannot be begun anew: {error}")),
@@ -88,7 +90,9 @@ impl<R: JobRunner> Agent<R> {
         match self.ledger.judge(job_id, command.run.as_ref(), command.attempt) {
             Verdict::Accept | Verdict::Repeat(Standing::Lost) => self.accept(command),
             Verdict::Repeat(standing) => self.repeat(job_id, standing),
-            Verdict::SupersededBy(other) => self.refuse(job_id, RefusedReason::SupersededBy { job_id: other }),
+            Verdict::SupersededBy(other) => {
+                self.refuse(job_id, RefusedReason::SupersededBy { job_id: other })
+            }
         }
     }
 

@@ -114,7 +114,10 @@ mod tests {
         // It fired before it was edited: what lies between is not made up for.
         ledger.fired(id(), MIDNIGHT - 2 * DAY).unwrap();
         assert_eq!(due_fires(&ledger, &steady(), MIDNIGHT + 6 * HOUR), []);
-        assert_eq!(due_fires(&ledger, &steady(), MIDNIGHT + DAY + 3 * HOUR), [fire(MIDNIGHT + DAY + 3 * HOUR, 0)]);
+        assert_eq!(
+            due_fires(&ledger, &steady(), MIDNIGHT + DAY + 3 * HOUR),
+            [fire(MIDNIGHT + DAY + 3 * HOUR, 0)]
+        );
     }
 
     #[test]
@@ -145,7 +148,8 @@ mod tests {
     fn the_next_slots_are_told_in_order() {
         let temp = tempfile::tempdir().unwrap();
         let ledger = ledger(temp.path(), "0 3 * * *", MIDNIGHT);
-        let next: Vec<Timestamp> = next_slots(&ledger, MIDNIGHT + 3 * HOUR).iter().map(|(slot, _)| *slot).collect();
+        let next: Vec<Timestamp> =
+            next_slots(&ledger, MIDNIGHT + 3 * HOUR).iter().map(|(slot, _)| *slot).collect();
         assert_eq!(next, [MIDNIGHT + DAY + 3 * HOUR]);
     }
 }

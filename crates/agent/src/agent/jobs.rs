@@ -279,7 +279,9 @@ fn remove(dir: &Path) {
     match std::fs::remove_dir_all(dir) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => warn!(dir = %dir.display(), %error, "the folder of a job that is over cannot be removed"),
+        Err(error) => {
+            warn!(dir = %dir.display(), %error, "the folder of a job that is over cannot be removed")
+        }
     }
 }
 

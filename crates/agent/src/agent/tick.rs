@@ -54,7 +54,10 @@ impl<R: JobRunner> Agent<R> {
     pub(super) fn tick(&mut self) {
         let (wall, now) = (clock::wall(), clock::boot());
         if let Some(step) = self.clock.look(wall, now) {
-            warn!(seconds = step.by / SECOND, "the wall clock was set; slots it jumped over wait for the server's word");
+            warn!(
+                seconds = step.by / SECOND,
+                "the wall clock was set; slots it jumped over wait for the server's word"
+            );
             self.timers.slots_changed();
         }
         self.fire(wall);
@@ -78,7 +81,8 @@ impl<R: JobRunner> Agent<R> {
     pub(super) fn pause(&self) -> Duration {
         let now = clock::boot();
         let timers = &self.timers;
-        let slot = timers.next_slot.flatten().map(|slot| now + slot.millis_since(clock::wall()).clamp(0, DAY));
+        let slot =
+            timers.next_slot.flatten().map(|slot| now + slot.millis_since(clock::wall()).clamp(0, DAY));
         let next = [timers.sync_at, timers.status_at, timers.retry_at, Some(timers.look_at), slot];
         let next = next.into_iter().flatten().min().unwrap_or(i64::MAX);
         Duration::from_millis(next.saturating_sub(now).max(0).unsigned_abs()).min(LONGEST_SLEEP)
@@ -171,7 +175,9 @@ impl<R: JobRunner> Agent<R> {
             job: self.job.as_ref().map(super::ActiveJob::running_now),
             spooled_messages: self.spool.waiting(),
             spool_bytes: self.spool.bytes(),
-            next_slots: next.map(|(at, schedule)| NextSlot { schedule_id: schedule.schedule_id, at }).collect(),
+            next_slots: next
+                .map(|(at, schedule)| NextSlot { schedule_id: schedule.schedule_id, at })
+                .collect(),
             restic_version: self.restic.version.clone(),
             restic_problem: self.restic.problem.clone(),
             last_error: self.last_error.clone(),

@@ -68,7 +68,9 @@ impl Enrol {
             }
             Err(error) => {
                 let code = match &error {
-                    EnrolError::State(_) | EnrolError::Secrets(_) | EnrolError::AlreadyEnrolled { .. } => exit::FAILED,
+                    EnrolError::State(_) | EnrolError::Secrets(_) | EnrolError::AlreadyEnrolled { .. } => {
+                        exit::FAILED
+                    }
                     EnrolError::Refused { .. } => exit::REFUSED,
                     EnrolError::Unreachable { .. } | EnrolError::NotOurs { .. } => exit::UNREACHABLE,
                 };

@@ -29,7 +29,8 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn execute(self, settings: Settings) -> ExitCode {
         logging::begin(&settings);
-        let server = match self.server.as_deref().map(|server| ServerUrl::parse(server, settings.plain_http)) {
+        let server = match self.server.as_deref().map(|server| ServerUrl::parse(server, settings.plain_http))
+        {
             None => settings.server.clone(),
             Some(Ok(server)) => Some(server),
             Some(Err(error)) => return ui::fail(&error, error.hint(), exit::USAGE),
@@ -53,7 +54,8 @@ impl Run {
             supervisor,
             times: settings.times,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => return ui::fail(&error, None, exit::FAILED),

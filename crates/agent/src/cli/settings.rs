@@ -75,7 +75,9 @@ impl SettingsError {
             Self::Unreadable { .. } | Self::Wrong { .. } | Self::Grace { .. } => None,
             Self::Server(error) => error.hint(),
             Self::NoHome => Some("name the directories with --state-dir and --key-file".to_owned()),
-            Self::Relative { .. } => Some("give it from the root, such as /var/lib/restic-manager-agent".to_owned()),
+            Self::Relative { .. } => {
+                Some("give it from the root, such as /var/lib/restic-manager-agent".to_owned())
+            }
         }
     }
 }
@@ -120,7 +122,8 @@ impl Settings {
             .map_or_else(|| default(|places| places.state.clone()), Ok)?;
         let key_file = first([&global.key_file, &file.key_file])
             .map_or_else(|| default(|places| places.config.join("agent.key")), Ok)?;
-        let cache_dir = first([&global.cache_dir, &file.cache_dir]).unwrap_or_else(|| state_dir.join("cache"));
+        let cache_dir =
+            first([&global.cache_dir, &file.cache_dir]).unwrap_or_else(|| state_dir.join("cache"));
         let plain = global.allow_plain_http || file.allow_plain_http;
         let plain_http = if plain { PlainHttp::Anywhere } else { PlainHttp::LoopbackOnly };
         let server = file.server.map(|server| ServerUrl::parse(&server, plain_http)).transpose();

@@ -19,16 +19,16 @@ pub(crate) struct StatusOf {
 impl StatusOf {
     pub(crate) fn execute(self, settings: &Settings) -> ExitCode {
         match look(settings) {
-            Ok((status, running)) => self.print(status, running),
+            Ok((status, running)) => self.print(status.as_ref(), running),
             Err(error) => ui::fail(&error, error.hint(), exit::FAILED),
         }
     }
 
-    fn print(&self, status: Option<Status>, running: bool) -> ExitCode {
+    fn print(&self, status: Option<&Status>, running: bool) -> ExitCode {
         if self.json {
             ui::say(serde_json::json!({ "running": running, "status": status }).to_string());
         } else {
-            for line in lines(status.as_ref(), running) {
+            for line in lines(status, running) {
                 ui::say(line);
             }
         }
@@ -68,7 +68,9 @@ fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
         (None, problem) => format!("restic     {}", problem.as_deref().unwrap_or("none")),
     });
     lines.push(format!("plan       version {}", status.schedule_version));
-    lines.extend(status.next_slots.iter().map(|next| format!("next       {} schedule {}", next.at, next.schedule_id)));
+    lines.extend(
+        status.next_slots.iter().map(|next| format!("next       {} schedule {}", next.at, next.schedule_id)),
+    );
     if let Some(error) = &status.last_error {
         lines.push(format!("trouble    {}: {}", error.at, error.message));
     }

@@ -114,7 +114,9 @@ fn state_dir(path: &Path, findings: &mut Vec<Finding>) -> Option<StateDir> {
             Some(state)
         }
         Err(error) => {
-            let remedy = error.hint().or_else(|| Some("enrol the agent, or name its directory with --state-dir".to_owned()));
+            let remedy = error
+                .hint()
+                .or_else(|| Some("enrol the agent, or name its directory with --state-dir".to_owned()));
             findings.push(Finding::problem("state directory", chain(&error), remedy));
             None
         }
@@ -192,7 +194,8 @@ fn skew(server: Timestamp, here: Timestamp) -> Finding {
     if skew.abs() <= SKEW {
         return Finding::ok("clock", seen);
     }
-    let remedy = "let the clock be set over the network, such as by systemd-timesyncd or chrony, on both machines";
+    let remedy =
+        "let the clock be set over the network, such as by systemd-timesyncd or chrony, on both machines";
     Finding::problem("clock", seen, Some(remedy.to_owned()))
 }
 

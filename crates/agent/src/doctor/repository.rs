@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use restic_manager_core::id::RepoId;
 use restic_manager_core::restic::{
-    Access, Command, Ended, Environment, Exit, Facts, GlobalOptions, OutcomeClass, RepoUrl, Sent, Stream, classify,
-    parse_cat_config,
+    Access, Command, Ended, Environment, Exit, Facts, GlobalOptions, OutcomeClass, RepoUrl, Sent, Stream,
+    classify, parse_cat_config,
 };
 
 use super::Finding;
@@ -18,7 +18,12 @@ use crate::secrets::Credential;
 /// Longer than a slow storage needs, shorter than a person waits.
 const DEADLINE: Duration = Duration::from_secs(45);
 
-pub(super) async fn look(restic: &ResticBinary, repo: RepoId, credential: &Credential, cache_dir: &Path) -> Finding {
+pub(super) async fn look(
+    restic: &ResticBinary,
+    repo: RepoId,
+    credential: &Credential,
+    cache_dir: &Path,
+) -> Finding {
     let subject = format!("repository {repo}");
     let environment = match environment(credential, cache_dir) {
         Ok(environment) => environment,
@@ -70,8 +75,13 @@ fn judge(
     }
     let exit = output.status.code().map_or(Exit::Signal(0), Exit::Code);
     let kind = Command::CatConfig.kind();
-    let outcome =
-        classify(&Ended { kind, capabilities: restic.capabilities, exit, sent: Sent::Nothing, facts: &facts });
+    let outcome = classify(&Ended {
+        kind,
+        capabilities: restic.capabilities,
+        exit,
+        sent: Sent::Nothing,
+        facts: &facts,
+    });
     if outcome.class != OutcomeClass::Ok {
         return Finding::problem(subject, format!("{url}: {}", outcome.message), outcome.hint);
     }

@@ -267,7 +267,8 @@ impl Ledger {
     /// Those of the operating system; the old file stands then.
     pub fn prune(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let is_old = |entry: &Entry| {
-            !matches!(entry.standing, Standing::Claimed | Standing::Running) && now.millis_since(entry.at) > KEPT_FOR
+            !matches!(entry.standing, Standing::Claimed | Standing::Running)
+                && now.millis_since(entry.at) > KEPT_FOR
         };
         if !self.jobs.values().any(is_old) {
             return Ok(());
@@ -277,7 +278,10 @@ impl Ledger {
         let kept = |record: &Record| match record {
             Record::Opened { .. } => true,
             Record::Fired { schedule_id, slot } => self.fired.get(schedule_id) == Some(slot),
-            Record::Claimed { .. } | Record::Started { .. } | Record::Finished { .. } | Record::Lost { .. } => {
+            Record::Claimed { .. }
+            | Record::Started { .. }
+            | Record::Finished { .. }
+            | Record::Lost { .. } => {
                 record.job().and_then(|job| self.jobs.get(&job)).is_some_and(|entry| !is_old(entry))
             }
         };
@@ -397,7 +401,9 @@ fn set_aside(folder: &Path, now: Timestamp) -> Result<(), LedgerError> {
     for name in ["plan.json", "ledger.log"] {
         let (path, aside) = (folder.join(name), folder.join(format!("{name}.lost-{}", now.as_millis())));
         match std::fs::rename(&path, &aside) {
-            Ok(()) => warn!(file = %aside.display(), "the plan and the slot ledger do not belong together; set aside"),
+            Ok(()) => {
+                warn!(file = %aside.display(), "the plan and the slot ledger do not belong together; set aside")
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed("set aside", &path)(error)),
         }

@@ -80,7 +80,11 @@ fn a_done_slot_stays_done_and_a_failed_one_takes_a_higher_attempt() {
         ledger.finished(&finished(1, state)).unwrap();
         let again = open(temp.path());
         assert_eq!(again.judge(job(2), Some(&run(1)), 2), next, "{state:?}");
-        assert_eq!(again.judge(job(2), Some(&run(1)), 1), Verdict::SupersededBy(job(1)), "{state:?}: not higher");
+        assert_eq!(
+            again.judge(job(2), Some(&run(1)), 1),
+            Verdict::SupersededBy(job(1)),
+            "{state:?}: not higher"
+        );
         assert_eq!(again.judge(job(1), Some(&run(1)), 1), Verdict::Repeat(Standing::Ended(state)));
         assert_eq!(again.ending(job(1)).unwrap(), Some(finished(1, state)));
         assert_eq!(again.ending(job(2)).unwrap(), None);
@@ -144,9 +148,9 @@ fn losing_the_plan_or_the_ledger_loses_both() {
         let again = open(temp.path());
         assert_eq!(again.plan(), None, "{damage}");
         assert_eq!(again.judge(job(2), Some(&run(1)), 1), Verdict::Accept, "{damage}");
-        let aside = std::fs::read_dir(temp.path()).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().file_name().to_string_lossy().contains(".lost-")
-        });
+        let aside = std::fs::read_dir(temp.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains(".lost-"));
         assert!(aside.count() >= 1, "{damage}: what is left is set aside");
         drop(again);
         assert_eq!(open(temp.path()).plan(), None, "{damage}");

@@ -16,7 +16,11 @@ pub(super) fn load(path: &Path) -> Result<Option<x25519::Identity>, SecretsError
     let no_key = || SecretsError::NoKey { path: path.to_owned() };
     let text = std::str::from_utf8(&bytes).map_err(|_| no_key())?;
     // Comments as `age-keygen` writes them are allowed.
-    let line = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).ok_or_else(no_key)?;
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with('#'))
+        .ok_or_else(no_key)?;
     line.parse().map(Some).map_err(|_| no_key())
 }
 

@@ -180,10 +180,14 @@ impl Secrets {
         let is_it = |credential: &&StoredCredential| credential.repo_id == repo && credential.kind == kind;
         let known = self.passing.iter().find(is_it).or_else(|| self.stored.credentials.iter().find(is_it));
         if let Some(known) = known {
-            let found = known.credential.clone().map(|secret| Credential { secret, restic_id: known.restic_id.clone() });
+            let found = known
+                .credential
+                .clone()
+                .map(|secret| Credential { secret, restic_id: known.restic_id.clone() });
             return found.ok_or(SecretsError::NoSuchCredential { repo, kind });
         }
-        let has_everyday = self.stored.credentials.iter().any(|credential| credential.kind == CredentialKind::Repo);
+        let has_everyday =
+            self.stored.credentials.iter().any(|credential| credential.kind == CredentialKind::Repo);
         match (&self.stored.unassigned, kind) {
             (Some(secret), CredentialKind::Repo) if !has_everyday => {
                 Ok(Credential { secret: secret.clone(), restic_id: None })
@@ -221,8 +225,15 @@ impl Secrets {
             credential: update.credential.clone(),
         };
         let kept = self.stored.credentials.iter().position(is_it);
-        let newest = self.passing.iter().chain(&self.stored.credentials).filter(|known| is_it(known)).max_by_key(|known| known.revision);
-        if newest.is_some_and(|known| known.revision > update.revision || (known.revision == update.revision && *known == new)) {
+        let newest = self
+            .passing
+            .iter()
+            .chain(&self.stored.credentials)
+            .filter(|known| is_it(known))
+            .max_by_key(|known| known.revision);
+        if newest.is_some_and(|known| {
+            known.revision > update.revision || (known.revision == update.revision && *known == new)
+        }) {
             return Ok(Applied::Unchanged);
         }
         self.passing.retain(|known| !is_it(known));
@@ -271,7 +282,10 @@ impl Secrets {
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secrets").field("path", &self.path).field("stored", &self.stored).finish_non_exhaustive()
+        f.debug_struct("Secrets")
+            .field("path", &self.path)
+            .field("stored", &self.stored)
+            .finish_non_exhaustive()
     }
 }
 

@@ -48,7 +48,14 @@ fn secret(password: &str) -> CredentialSecret {
 }
 
 fn update(kind: CredentialKind, revision: i64, password: Option<&str>) -> ConfigUpdate {
-    ConfigUpdate { repo_id: repo(1), kind, revision, credential: password.map(secret), restic_id: None, keep: true }
+    ConfigUpdate {
+        repo_id: repo(1),
+        kind,
+        revision,
+        credential: password.map(secret),
+        restic_id: None,
+        keep: true,
+    }
 }
 
 #[test]
@@ -114,7 +121,10 @@ fn the_older_flat_form_is_read_and_written_back_in_the_present_form() {
     place.seal(r#"{"repo_url":"rest:http://nas:8000/web","repo_password":"old-pw","repo_username":"web","append_only":true}"#);
     let mut secrets = place.open().unwrap();
     let found = secrets.credential(repo(9), CredentialKind::Repo).unwrap();
-    assert_eq!((found.secret.url.as_str(), found.secret.password.expose()), ("rest:http://nas:8000/web", "old-pw"));
+    assert_eq!(
+        (found.secret.url.as_str(), found.secret.password.expose()),
+        ("rest:http://nas:8000/web", "old-pw")
+    );
     assert_eq!(found.secret.rest_user.as_deref(), Some("web"));
     assert!(secrets.credential(repo(9), CredentialKind::Admin).is_err());
     assert!(place.unseal().starts_with(r#"{"repo_url""#), "reading changes nothing");

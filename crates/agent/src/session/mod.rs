@@ -163,7 +163,8 @@ impl Session {
             match action {
                 AgentAction::Connect => {
                     let (server, token) = (self.server.clone(), self.token.clone());
-                    self.connecting = Some(tokio::spawn(async move { Connection::open(&server, &token).await }));
+                    self.connecting =
+                        Some(tokio::spawn(async move { Connection::open(&server, &token).await }));
                 }
                 AgentAction::SendHello => self.events.push_back(SessionEvent::HelloWanted),
                 AgentAction::SendHeartbeat => {
@@ -200,7 +201,9 @@ impl Session {
         };
         match decode_server(&text) {
             Ok(Decoded::Message(frame)) => self.link.received(frame.message, clock::boot()),
-            Ok(Decoded::Unknown { kind, .. }) => info!(kind, "the server sent a message of a newer type; ignored"),
+            Ok(Decoded::Unknown { kind, .. }) => {
+                info!(kind, "the server sent a message of a newer type; ignored")
+            }
             Err(error) => {
                 warn!(%error, "the server sent a frame that cannot be understood");
                 if let FrameError::Payload { kind, .. } = error
@@ -243,7 +246,9 @@ async fn opened(
 
 async fn received(incoming: Option<&mut tokio::sync::mpsc::Receiver<Incoming>>) -> Incoming {
     match incoming {
-        Some(incoming) => incoming.recv().await.unwrap_or_else(|| Incoming::Down("the connection ended".to_owned())),
+        Some(incoming) => {
+            incoming.recv().await.unwrap_or_else(|| Incoming::Down("the connection ended".to_owned()))
+        }
         None => std::future::pending().await,
     }
 }
@@ -259,7 +264,11 @@ async fn room(outgoing: Option<&tokio::sync::mpsc::Sender<String>>) {
 }
 
 /// The next frame to send; numbers that stand for nothing are passed over.
-fn next_text(queue: &mut VecDeque<Outgoing>, progress: &mut Option<String>, spool: &mut Spool) -> Option<String> {
+fn next_text(
+    queue: &mut VecDeque<Outgoing>,
+    progress: &mut Option<String>,
+    spool: &mut Spool,
+) -> Option<String> {
     while let Some(next) = queue.pop_front() {
         match next {
             Outgoing::Text(text) => return Some(text),

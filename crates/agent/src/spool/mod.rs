@@ -111,7 +111,8 @@ impl Spool {
             segments.push_back(Segment::create(folder, 1).map_err(failed("create a file in", folder))?);
         }
         let id = life(folder, was_lost, now)?;
-        let newest = segments.iter().filter_map(|segment| segment.last.or(segment.first.checked_sub(1))).max();
+        let newest =
+            segments.iter().filter_map(|segment| segment.last.or(segment.first.checked_sub(1))).max();
         let last = newest.unwrap_or(0);
         let forgotten = segments.front().map_or(0, |segment| segment.first.saturating_sub(1));
         let Some(tail) = segments.back() else { unreachable!("a spool has a segment") };
@@ -183,7 +184,8 @@ impl Spool {
     pub fn would_delete(&self, seq: u64) -> bool {
         let all = seq >= self.last;
         let is_old = |segment: &Segment| segment.last.is_some_and(|last| last <= seq);
-        (self.segments.len() > 1 && self.segments.front().is_some_and(is_old)) || (all && self.bytes() >= RENEW_BYTES)
+        (self.segments.len() > 1 && self.segments.front().is_some_and(is_old))
+            || (all && self.bytes() >= RENEW_BYTES)
     }
 
     /// Whether [`Self::sync`] has something to do.
@@ -213,7 +215,7 @@ impl Spool {
         }
         match (self.write(message), gives_way) {
             (Ok(()), _) => {}
-            (Err(error), Some(gap)) => self.lose(gap, &error),
+            (Err(error), Some(gap)) => self.lose(&gap, &error),
             (Err(error @ SpoolError::TooLong { .. }), None) => return Err(error),
             (Err(error), None) => {
                 warn!(%error, "the disk is full or broken; the spool's reserve is used");
@@ -234,7 +236,9 @@ impl Spool {
     ///
     /// Those of the operating system.
     pub fn read(&mut self, seq: u64) -> Result<Option<String>, SpoolError> {
-        let Some(at) = self.segments.iter().rposition(|segment| segment.first <= seq) else { return Ok(None) };
+        let Some(at) = self.segments.iter().rposition(|segment| segment.first <= seq) else {
+            return Ok(None);
+        };
         let segment = &self.segments[at];
         let stale = |(first, places): &(u64, Vec<Place>)| {
             *first != segment.first || places.last().map(|place| place.seq) != segment.last
@@ -264,7 +268,10 @@ impl Spool {
         }
         let mut deleted = false;
         while self.segments.len() > 1
-            && self.segments.front().is_some_and(|segment| segment.last.is_none_or(|last| last <= self.forgotten))
+            && self
+                .segments
+                .front()
+                .is_some_and(|segment| segment.last.is_none_or(|last| last <= self.forgotten))
         {
             let Some(segment) = self.segments.pop_front() else { break };
             std::fs::remove_file(&segment.path).map_err(failed("delete", &segment.path))?;
@@ -312,7 +319,9 @@ impl Spool {
         }
         let Some(segment) = self.segments.back_mut() else { unreachable!("a spool has a segment") };
         let is_log = matches!(message, AgentMessage::LogStream(_));
-        segment.append(&mut self.active, self.next, &frame, is_log).map_err(failed("write to", &segment.path))?;
+        segment
+            .append(&mut self.active, self.next, &frame, is_log)
+            .map_err(failed("write to", &segment.path))?;
         if let AgentMessage::JobFinished(_) | AgentMessage::JobRefused(_) = message
             && let Some(job) = message.job_id()
         {
@@ -330,7 +339,8 @@ impl Spool {
 
     fn begin_segment(&mut self) -> Result<(), SpoolError> {
         self.sync()?;
-        let segment = Segment::create(&self.folder, self.next).map_err(failed("create a file in", &self.folder))?;
+        let segment =
+            Segment::create(&self.folder, self.next).map_err(failed("create a file in", &self.folder))?;
         self.active = segment.open().map_err(failed("open", &segment.path))?;
         self.segments.push_back(segment);
         Ok(())
@@ -366,7 +376,7 @@ impl Spool {
         self.bytes() - logs >= self.limit / 4 * 3
     }
 
-    fn lose(&mut self, gap: LogGap, error: &SpoolError) {
+    fn lose(&mut self, gap: &LogGap, error: &SpoolError) {
         if !self.lost.contains_key(&gap.job_id) {
             error!(%error, job = %gap.job_id, "log lines cannot be written to the spool; they are lost");
         }

@@ -178,7 +178,8 @@ impl Segment {
     /// Gives up its log lines: each stretch of them becomes a `log.gap`.
     pub(super) fn give_way(&mut self) -> io::Result<()> {
         let content = std::fs::read(&self.path)?;
-        let mut shrunk = Self { path: self.path.clone(), first: self.first, last: None, bytes: 0, log_bytes: 0 };
+        let mut shrunk =
+            Self { path: self.path.clone(), first: self.first, last: None, bytes: 0, log_bytes: 0 };
         let mut written = Vec::new();
         let mut gap: Option<(u64, usize, LogGap)> = None;
         let mut put = |seq: u64, frame: &str| {
@@ -195,7 +196,9 @@ impl Segment {
                 continue;
             };
             match &mut gap {
-                Some((at, merged, open)) if open.job_id == lost.job_id && open.to == lost.from && *merged < MERGED => {
+                Some((at, merged, open))
+                    if open.job_id == lost.job_id && open.to == lost.from && *merged < MERGED =>
+                {
                     *at = seq;
                     *merged += 1;
                     open.to = lost.to;

@@ -2,9 +2,7 @@ use proptest::prelude::*;
 use restic_manager_core::id::ScheduleId;
 use restic_manager_core::model::{FinalState, JobSummary, LogLine, LogStream};
 use restic_manager_core::restic::OutcomeClass;
-use restic_manager_core::wire::{
-    Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, decode_agent,
-};
+use restic_manager_core::wire::{Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, decode_agent};
 
 use super::*;
 

@@ -5,7 +5,6 @@ use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-
 use super::{StateDir, StateError, write_atomically};
 use crate::server_url::ServerUrl;
 

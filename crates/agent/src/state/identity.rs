@@ -32,7 +32,8 @@ impl Identity {
             Some(id) if id != "uninitialized" => id,
             Some(_) | None => made_id(dir)?,
         };
-        let boot_id = read_line(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_else(|| "unknown".to_owned());
+        let boot_id =
+            read_line(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_else(|| "unknown".to_owned());
         Ok(Self { machine_id: hashed(&machine), boot_id, os_hostname: os_hostname() })
     }
 }
@@ -43,7 +44,8 @@ pub fn os_hostname() -> String {
 }
 
 fn hashed(machine: &str) -> String {
-    let digest = Sha256::new().chain_update("restic-manager agent machine id\0").chain_update(machine).finalize();
+    let digest =
+        Sha256::new().chain_update("restic-manager agent machine id\0").chain_update(machine).finalize();
     random::hex(&digest)
 }
 

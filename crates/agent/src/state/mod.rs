@@ -210,7 +210,11 @@ impl StateDir {
 
 /// Refuses a file or directory that its group or others may use.
 pub(crate) fn refuse_open(path: &Path, mode: u32) -> Result<(), StateError> {
-    if mode & 0o077 == 0 { Ok(()) } else { Err(StateError::TooOpen { path: path.to_owned(), mode: mode & 0o7777 }) }
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(StateError::TooOpen { path: path.to_owned(), mode: mode & 0o7777 })
+    }
 }
 
 #[cfg(test)]

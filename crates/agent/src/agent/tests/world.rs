@@ -1,0 +1,278 @@
+//! An agent with a state directory of its own, and jobs that do what the test says.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+use restic_manager_core::id::{GroupId, HostId, RepoId, ScheduleId};
+use restic_manager_core::model::{CredentialKind, CredentialSecret, JobSummary, LogLine, LogStream, RunKey};
+use restic_manager_core::restic::{OutcomeClass, Progress, Version};
+use restic_manager_core::schedule::{Cadence, Zone};
+use restic_manager_core::secret::Secret;
+use restic_manager_core::text::{DisplayName, ResticHost};
+use restic_manager_core::wire::{
+    CommandRun, ConfigUpdate, JobProgress, JobSpec, JobStarted, LogBatch, PlanSchedule, ScheduleSet,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::job::StoredJob;
+use crate::restic::ResticBinary;
+use crate::spool::DEFAULT_LIMIT;
+
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// Fails instead of waiting for ever.
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it happens soon")
+}
+
+pub(super) struct World {
+    temp: tempfile::TempDir,
+    pub(super) on_stop: OnStop,
+    jobs: mpsc::UnboundedReceiver<Begun>,
+    sender: mpsc::UnboundedSender<Begun>,
+    stop: CancellationToken,
+    agent: Option<JoinHandle<()>>,
+}
+
+/// A job that the agent began.
+pub(super) struct Begun {
+    pub(super) job: Assignment,
+    /// Of a job that was taken over.
+    pub(super) stored_lines: Option<Option<u64>>,
+    pub(super) cancel: CancellationToken,
+    out: mpsc::Sender<AgentMessage>,
+    _over: oneshot::Sender<()>,
+}
+
+impl Begun {
+    pub(super) async fn say(&self, message: AgentMessage) {
+        soon(self.out.send(message)).await.unwrap();
+    }
+
+    pub(super) async fn finish(self, state: FinalState) {
+        let finished = JobFinished {
+            job_id: self.job.command.job_id,
+            at: NOW,
+            state,
+            class: OutcomeClass::Ok,
+            exit_code: Some(0),
+            message: "it is over".into(),
+            hint: None,
+            summary: JobSummary::default(),
+            run: None,
+        };
+        self.say(AgentMessage::JobFinished(Box::new(finished))).await;
+    }
+
+    /// Leaves what a real job leaves before it starts restic.
+    pub(super) fn write_down(&self) {
+        std::fs::create_dir_all(&self.job.dir).unwrap();
+        let stored = StoredJob {
+            command: self.job.command.clone(),
+            accepted_at: NOW,
+            restic: ResticBinary::known("/usr/bin/restic", Version::new(0, 18, 0)),
+            missing_includes: vec![],
+        };
+        stored.write(&self.job.dir).unwrap();
+    }
+}
+
+struct Scripted(mpsc::UnboundedSender<Begun>);
+
+impl Scripted {
+    async fn begin(
+        &self,
+        job: Assignment,
+        stored_lines: Option<Option<u64>>,
+        out: mpsc::Sender<AgentMessage>,
+        cancel: CancellationToken,
+    ) {
+        let (over, done) = oneshot::channel();
+        let begun = Begun { job, stored_lines, cancel, out, _over: over };
+        self.0.send(begun).map_err(|_| "the test is over").unwrap();
+        // Until the test finished the job, or dropped it.
+        let _ = done.await;
+    }
+}
+
+#[async_trait]
+impl JobRunner for Scripted {
+    async fn look(&self) -> ResticSeen {
+        ResticSeen { version: Some("0.18.0".into()), problem: None }
+    }
+
+    async fn run(&self, job: Assignment, out: mpsc::Sender<AgentMessage>, cancel: CancellationToken) {
+        self.begin(job, None, out, cancel).await;
+    }
+
+    async fn resume(
+        &self,
+        job: Assignment,
+        stored_lines: Option<u64>,
+        out: mpsc::Sender<AgentMessage>,
+        cancel: CancellationToken,
+    ) {
+        self.begin(job, Some(stored_lines), out, cancel).await;
+    }
+}
+
+impl World {
+    pub(super) fn new(server: &Server) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&temp.path().join("state")).unwrap();
+        let identity = Identity::of_this_machine(&state).unwrap();
+        let enrolment = Enrolment {
+            server: server.url.clone(),
+            host_id: HostId::mint(NOW, [9; 10]),
+            name: DisplayName::new("host").unwrap(),
+            machine_id: identity.machine_id,
+            enrolled_at: NOW,
+        };
+        enrolment.save(&state).unwrap();
+        let mut secrets = Secrets::open(&state.join("secrets.age"), &temp.path().join("key")).unwrap();
+        secrets.set_token(Secret::new("rma_secret"));
+        secrets.save().unwrap();
+        let (sender, jobs) = mpsc::unbounded_channel();
+        let stop = CancellationToken::new();
+        Self { temp, on_stop: OnStop::LeaveJob, jobs, sender, stop, agent: None }
+    }
+
+    pub(super) fn start(&mut self) {
+        let config = AgentConfig {
+            state_dir: self.temp.path().join("state"),
+            key_file: self.temp.path().join("key"),
+            server: None,
+            plain_http: PlainHttp::LoopbackOnly,
+            on_stop: self.on_stop,
+            spool_limit: DEFAULT_LIMIT,
+        };
+        self.stop = CancellationToken::new();
+        let agent = Agent::open(config, Scripted(self.sender.clone())).unwrap();
+        self.agent = Some(tokio::spawn(agent.run(self.stop.clone())));
+    }
+
+    pub(super) async fn begun(&mut self) -> Begun {
+        soon(self.jobs.recv()).await.unwrap()
+    }
+
+    pub(super) fn nothing_begun(&mut self) -> bool {
+        self.jobs.try_recv().is_err()
+    }
+
+    pub(super) fn ask_to_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(super) async fn stopped(&mut self) {
+        soon(self.agent.take().unwrap()).await.unwrap();
+    }
+
+    pub(super) async fn stop(&mut self) {
+        self.ask_to_stop();
+        self.stopped().await;
+    }
+
+    /// Looks at the status file until it says what is awaited.
+    pub(super) async fn status_when(&self, is_it: impl Fn(&Status) -> bool) -> Status {
+        let state = StateDir::open(&self.temp.path().join("state")).unwrap();
+        let mut often = tokio::time::interval(Duration::from_millis(20));
+        soon(async {
+            loop {
+                often.tick().await;
+                if let Some(status) = Status::load(&state).unwrap().filter(&is_it) {
+                    return status;
+                }
+            }
+        })
+        .await
+    }
+}
+
+pub(super) fn job(n: u8) -> JobId {
+    JobId::mint(NOW, [n; 10])
+}
+
+fn repo() -> RepoId {
+    RepoId::mint(NOW, [1; 10])
+}
+
+pub(super) fn run_key() -> RunKey {
+    RunKey {
+        schedule_id: ScheduleId::mint(NOW, [1; 10]),
+        group_id: GroupId::mint(NOW, [1; 10]),
+        repo_id: repo(),
+        slot: NOW,
+    }
+}
+
+pub(super) fn command(n: u8, epoch: i64) -> CommandRun {
+    CommandRun {
+        job_id: job(n),
+        epoch,
+        repo_id: repo(),
+        restic_host: ResticHost::new("host").unwrap(),
+        run: None,
+        attempt: 1,
+        requires_admin_creds: false,
+        limit_upload_kib: None,
+        limit_download_kib: None,
+        spec: JobSpec::Stats,
+    }
+}
+
+pub(super) fn credential(revision: i64) -> ServerMessage {
+    let secret = CredentialSecret {
+        url: "/srv/repo".into(),
+        password: Secret::new("repo-pw"),
+        rest_user: None,
+        rest_password: None,
+        env: [].into(),
+    };
+    ServerMessage::ConfigUpdate(Box::new(ConfigUpdate {
+        repo_id: repo(),
+        kind: CredentialKind::Repo,
+        revision,
+        credential: Some(secret),
+        restic_id: None,
+        keep: true,
+    }))
+}
+
+/// A plan whose only slot of a year lies far from every day on which a test may run twice; with its newest slot and the
+/// number of those before it.
+pub(super) fn plan_firing_at_new_year(schedule_version: i64) -> (ScheduleSet, Timestamp, u64) {
+    let cadence = Cadence { cron: "0 0 1 1 *".parse().unwrap(), zone: Zone::UTC };
+    let now = clock::wall();
+    let (newest, missed) = (cadence.prev_at_or_before(now).unwrap(), cadence.count_between(NOW, now) - 1);
+    let schedule = PlanSchedule {
+        schedule_id: ScheduleId::mint(NOW, [1; 10]),
+        cron: cadence.cron,
+        timezone: cadence.zone,
+        since: NOW,
+        group_ids: vec![],
+        repo_ids: vec![],
+    };
+    let plan = ScheduleSet {
+        schedule_version,
+        schedules: vec![schedule],
+        groups: vec![],
+        repos: vec![],
+        limit_upload_kib: None,
+        limit_download_kib: None,
+    };
+    (plan, newest, missed)
+}
+
+pub(super) fn started(n: u8) -> AgentMessage {
+    AgentMessage::JobStarted(JobStarted { job_id: job(n), at: NOW })
+}
+
+pub(super) fn log(n: u8, line: u64) -> AgentMessage {
+    let line = LogLine { n: line, at: NOW, stream: LogStream::Stdout, text: "a line".into() };
+    AgentMessage::LogStream(LogBatch { job_id: job(n), lines: vec![line] })
+}
+
+pub(super) fn progress(n: u8) -> AgentMessage {
+    AgentMessage::JobProgress(JobProgress { job_id: job(n), progress: Progress::default() })
+}
