@@ -1,6 +1,7 @@
 //! The file of the embedded store: what is on the disk is what was answered.
 
 #![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
 use std::path::Path;
 

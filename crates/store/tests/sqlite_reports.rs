@@ -1,6 +1,7 @@
 //! Reports of many agents, written together and kept apart.
 
 #![cfg(feature = "sqlite")]
+#![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ async fn reports_that_share_a_commit_have_answers_of_their_own() {
                 heard += 1;
             }
             Err(error) => {
-                assert!(nobody && matches!(error, StoreError::Missing { what: "host", .. }), "{error}")
+                assert!(nobody && matches!(error, StoreError::Missing { what: "host", .. }), "{error}");
             }
         }
     }
