@@ -94,7 +94,8 @@ impl AppError {
         ErrorBody { code: self.code.to_owned(), message: self.message.clone(), hint: self.hint.clone() }
     }
 
-    fn fault(
+    /// A fault of ours, with what caused it for the log.
+    pub(crate) fn fault(
         code: &'static str,
         message: &str,
         hint: &str,

@@ -112,7 +112,9 @@ fn to_bytes(mut piece: impl Buf) -> Bytes {
 
 async fn serve(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> Response {
     let head_only = incoming.method == Method::HEAD;
+    let (method, path) = (incoming.method.clone(), incoming.path.clone());
     let response = answer(state, table, incoming).await.unwrap_or_else(Refusal::into_response);
+    tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     harden(if head_only { answer::without_body(response) } else { response })
 }
 

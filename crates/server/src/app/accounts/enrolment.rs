@@ -68,7 +68,7 @@ impl Accounts {
         let Some(row) = self.app.store.enrollment(&hash).await? else { return Err(unknown()) };
         let wanted = row.host_name.unwrap_or_else(|| name_of_machine(&request.os_hostname));
         let agent_token = self.app.random.mint_token(AGENT_PREFIX);
-        let mut host = new_host(HostId::mint(now, self.app.random.id_bytes()), wanted.clone(), request, now);
+        let mut host = new_host(HostId::mint(now, self.app.random.id_bytes()), wanted.clone(), &request, now);
         for number in 1..=NAMESAKES {
             host.name = namesake(&wanted, number);
             let audit = self.app.engine.audit(
@@ -145,7 +145,7 @@ fn check_facts(request: &EnrollRequest) -> Result<(), AppError> {
     Ok(())
 }
 
-fn new_host(id: HostId, name: DisplayName, request: EnrollRequest, now: Timestamp) -> Host {
+fn new_host(id: HostId, name: DisplayName, request: &EnrollRequest, now: Timestamp) -> Host {
     let told = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     Host {
         id,

@@ -41,14 +41,20 @@ impl Accounts {
 
 impl From<PasswordError> for AppError {
     fn from(error: PasswordError) -> Self {
-        let hint = error.hint();
         let refusal = match &error {
             PasswordError::TooShort { .. } | PasswordError::TooLong { .. } => {
                 Self::invalid("password", &error)
             }
-            PasswordError::Hashing => Self::new(ErrorKind::Internal, "password_failed", error.to_string()),
+            PasswordError::Hashing => {
+                return Self::fault(
+                    "password_failed",
+                    "the password could not be checked",
+                    "try again in a moment",
+                    error,
+                );
+            }
         };
-        match hint {
+        match error.hint() {
             Some(hint) => refusal.hint(hint),
             None => refusal,
         }

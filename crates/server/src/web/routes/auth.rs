@@ -28,9 +28,7 @@ async fn bootstrap(mut ask: Ask) -> Answer {
     ask.state.limits.address(ask.client.address)?;
     let request: BootstrapRequest = ask.json().await?;
     let file = &ask.state.bootstrap;
-    if ask.state.accounts.needs_bootstrap().await?
-        && !file.matches(&request.token).map_err(|error| unreadable(&error))?
-    {
+    if ask.state.accounts.needs_bootstrap().await? && !file.matches(&request.token).map_err(unreadable)? {
         let error = AppError::new(
             ErrorKind::Unauthenticated,
             "wrong_bootstrap_token",
@@ -89,9 +87,11 @@ fn no_session() -> Refusal {
         .into()
 }
 
-fn unreadable(error: &std::io::Error) -> Refusal {
-    tracing::error!(%error, "the bootstrap token cannot be read");
-    Refusal::broken()
+fn unreadable(error: std::io::Error) -> AppError {
+    let message = "the server cannot read its bootstrap token";
+    let hint =
+        "`restic-manager-server admin bootstrap-token` makes a new one; the server's log says what is wrong";
+    AppError::fault("bootstrap_token_unreadable", message, hint, error)
 }
 
 fn opened(ask: &Ask, status: StatusCode, session: &NewSession) -> Response {

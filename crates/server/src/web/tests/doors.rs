@@ -68,11 +68,8 @@ async fn a_foreign_page_cannot_log_anybody_in_or_follow_a_job() {
 
 #[tokio::test]
 async fn the_public_address_is_an_origin_of_ours_and_makes_the_cookie_secure() {
-    let house = House::with(Settings {
-        listen: HOST.parse().unwrap(),
-        public_url: Some("https://backup.example.org".parse().unwrap()),
-        trusted_proxies: Vec::new(),
-    });
+    let public_url = Some("https://backup.example.org".parse().unwrap());
+    let house = House::with(Settings { public_url, ..settings() });
     house.admin().await;
     let login = post("/api/auth/login").json(&json!({"username": "admin", "password": PASSWORD}));
     let answer = house.answer(login.header("origin", "https://backup.example.org")).await;

@@ -46,7 +46,10 @@ impl House {
     }
 
     fn with(settings: Settings) -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        Self::over(Arc::new(MemoryStore::new()), settings)
+    }
+
+    fn over(store: Arc<dyn Store>, settings: Settings) -> Self {
         let sessions = Arc::new(Sessions::default());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_000_000_000)));
         let random: Arc<dyn Random> = Arc::new(SeededRandom::new(7));
@@ -94,6 +97,10 @@ impl House {
         assert_eq!(answer.status(), 201, "{:?}", answer.body());
         body::<Value>(&answer)["token"].as_str().unwrap().to_owned()
     }
+}
+
+fn settings() -> Settings {
+    Settings { listen: HOST.parse().unwrap(), public_url: None, trusted_proxies: Vec::new() }
 }
 
 /// A browser that is logged in.

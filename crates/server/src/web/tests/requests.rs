@@ -1,5 +1,7 @@
 //! What a request may look like: types, sizes, names, values.
 
+use restic_manager_store::SqliteStore;
+
 use super::*;
 
 #[tokio::test]
@@ -110,4 +112,19 @@ async fn lists_come_in_pages_that_can_be_followed() {
     assert_eq!((second["items"][0]["name"].as_str(), &second["next_cursor"]), (Some("c"), &Value::Null));
     let foreign = house.answer(bearer(get("/api/repos?cursor=rubbish"), &token)).await;
     assert_eq!(refused(&foreign).0, 422, "{:?}", foreign.body());
+}
+
+#[tokio::test]
+async fn a_fault_is_told_without_its_cause() {
+    let store = Arc::new(SqliteStore::in_memory().await.unwrap());
+    let house = House::over(store.clone(), settings());
+    assert_eq!(house.answer(get("/readyz")).await.status(), 200);
+    store.close().await;
+    let ready = house.answer(get("/readyz")).await;
+    assert_eq!(refused(&ready), (503, "store_failed".to_owned()));
+    let version = house.answer(get("/api/version")).await;
+    assert_eq!(refused(&version), (500, "store_failed".to_owned()));
+    let text = String::from_utf8(version.body().to_vec()).unwrap();
+    assert!(!text.contains("pool") && !text.contains("closed"), "{text}");
+    assert_eq!(house.answer(get("/healthz")).await.status(), 200);
 }
