@@ -47,7 +47,7 @@ impl Look {
         let stdout = std::io::stdout();
         let terminal = stdout.is_terminal();
         Self {
-            now: Timestamp::from_millis(jiff::Timestamp::now().as_millisecond()),
+            now: present(),
             zone: TimeZone::system(),
             width: terminal.then(|| comfy_table::Table::new().width()).flatten(),
             colour: anstream::AutoStream::choice(&stdout) != ColorChoice::Never,
@@ -84,7 +84,11 @@ impl Ui {
         }
         let text = match self.format {
             Format::Json => line(body.text()),
-            Format::Table => view(&body.read()?, &self.look).render(&self.look),
+            Format::Table => {
+                // A followed job ends long after the program began.
+                let look = Look { now: present(), ..self.look.clone() };
+                view(&body.read()?, &look).render(&look)
+            }
         };
         print(&text)
     }
@@ -123,6 +127,10 @@ impl Ui {
         let text = field(&whole, path)?;
         if std::io::stdout().is_terminal() { print(&line(&clean(&text))) } else { print(&line(&text)) }
     }
+}
+
+fn present() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 
 /// One field of an answer: texts without quotes, everything else as JSON.
@@ -196,7 +204,19 @@ pub(crate) fn warn(text: &str) {
 
 /// Says why a command was not done, and what helps.
 pub(crate) fn error(error: &CliError) {
-    say(anstyle::AnsiColor::Red.on_default().bold(), "error: ", &error.chain());
+    match error {
+        // What was asked for was done: to stop watching.
+        CliError::Interrupted { .. } => note(&error.chain()),
+        CliError::Client(_)
+        | CliError::Connection(_)
+        | CliError::Context(_)
+        | CliError::Resolve(_)
+        | CliError::Input(_)
+        | CliError::Output(_)
+        | CliError::NoField { .. }
+        | CliError::Usage { .. }
+        | CliError::Job(_) => say(anstyle::AnsiColor::Red.on_default().bold(), "error: ", &error.chain()),
+    }
     say(anstyle::AnsiColor::Cyan.on_default().bold(), "hint: ", &error.hint());
 }
 

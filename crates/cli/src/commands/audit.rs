@@ -42,7 +42,7 @@ fn table(page: &Page<AuditRow>, look: &Look) -> View {
             Cell::from(facts(&entry.detail)),
         ]
     };
-    Grid::new(&["TIME", "WHO", "WHAT", "TO", "DETAILS"], "Nothing happened").rows(page.items.iter().map(row))
+    Grid::new(&["TIME", "WHO", "WHAT", "TO", "DETAILS"], "Nothing to show").rows(page.items.iter().map(row))
 }
 
 fn facts(detail: &serde_json::Map<String, Value>) -> String {

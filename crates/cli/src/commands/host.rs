@@ -210,7 +210,7 @@ fn table(page: &Page<HostView>, look: &Look) -> View {
     };
     Grid::new(
         &["NAME", "STATE", "LAST SEEN", "LAST BACKUP", "NEXT", "RESTIC", "TAGS"],
-        "No hosts: rmctl host enroll-token makes a command that enrols one",
+        "No hosts to show: rmctl host enroll-token makes a command that enrols one",
     )
     .rows(page.items.iter().map(row))
 }

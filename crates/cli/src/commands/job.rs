@@ -107,7 +107,8 @@ impl Command {
             }
             Self::Cancel { job } => {
                 let body = client.start(&Route::new(["jobs", &job.to_string(), "cancel"]))?;
-                ui.show(&body, |job: &Accepted, _| accepted(std::slice::from_ref(job)))
+                let state = body.read::<Accepted>()?.state;
+                ui.done(&body, &cancelled(job, state))
             }
             Self::Wait { job } => {
                 let view = Follower::new().follow(client, &job.to_string(), LogLines::Hidden)?;
@@ -116,6 +117,16 @@ impl Command {
             }
         }
     }
+}
+
+fn cancelled(job: &JobId, state: JobState) -> String {
+    if state.is_final() {
+        return format!("the job is {}", state.as_str());
+    }
+    format!(
+        "the job is asked to stop; it is {} yet: rmctl job wait {job} tells when it is over",
+        state.as_str()
+    )
 }
 
 /// Follows jobs one after the other and shows how they ended; the first that did not succeed decides the exit code.
@@ -266,7 +277,7 @@ fn table(page: &Page<JobView>, look: &Look) -> View {
     };
     Grid::new(
         &["JOB", "KIND", "STATE", "HOST", "REPOSITORY", "SOURCE", "ASKED", "TOOK", "RESULT"],
-        "No jobs: rmctl run HOST SOURCE starts one",
+        "No jobs to show: rmctl run HOST SOURCE starts one",
     )
     .sparing(&["TOOK", "REPOSITORY", "SOURCE"])
     .rows(page.items.iter().map(row))

@@ -59,7 +59,7 @@ fn table(page: &Page<SnapshotView>, look: &Look) -> View {
     };
     Grid::new(
         &["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE"],
-        "No snapshots: rmctl run HOST SOURCE makes one",
+        "No snapshots to show: rmctl run HOST SOURCE makes one",
     )
     .rows(page.items.iter().map(row))
 }

@@ -6,8 +6,9 @@ use restic_manager_core::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
 /// How long ago, or in how long, in one unit: `3 min ago`, `in 5 h`.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let passed = now.millis_since(at);
-    match passed.abs() {
-        0..5_000 if passed >= 0 => "just now".to_owned(),
+    match passed {
+        // Clocks differ a little: what the server just did may seem to lie ahead.
+        -2_000..5_000 => "just now".to_owned(),
         _ if passed >= 0 => format!("{} ago", roughly(passed)),
         _ => format!("in {}", roughly(passed.saturating_neg())),
     }
@@ -105,7 +106,8 @@ mod tests {
         assert_eq!(ago(now, now), "just now");
         assert_eq!(ago(now - 3 * MINUTE, now), "3 min ago");
         assert_eq!(ago(now + 3 * MINUTE, now), "in 3 min");
-        assert_eq!(ago(now + 1, now), "in 0 s");
+        assert_eq!(ago(now + 2_000, now), "just now");
+        assert_eq!(ago(now + 2_001, now), "in 2 s");
         assert_eq!(ago(now - 47 * HOUR, now), "47 h ago");
         assert_eq!(ago(now - 48 * HOUR, now), "2 d ago");
         assert!(ago(Timestamp::from_millis(i64::MIN), now).ends_with(" d ago"));

@@ -136,6 +136,21 @@ fn ctrl_c_ends_the_following_and_not_the_job() {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.starts_with("backup of home") && !said.contains("error: "), "{said}");
     assert!(said.contains("the job goes on") && said.contains(&format!("rmctl job cancel {JOB}")), "{said}");
     assert_eq!(server.lines().len(), 1, "nothing was cancelled");
+}
+
+#[test]
+fn a_cancelled_job_is_said_to_stop_and_not_to_be_over() {
+    let line = format!("POST /api/jobs/{JOB}/cancel");
+    let body = format!(r#"{{"job_id":"{JOB}","state":"running","existing":true}}"#);
+    let server = Server::start().json(&line, 202, &body);
+    let done = ask(&server, &["job", "cancel", JOB]);
+    assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{}", done.stderr);
+    assert!(done.stderr.contains("asked to stop; it is running yet"), "{}", done.stderr);
+    assert_eq!(ask(&server, &["job", "cancel", JOB, "--field", "state"]).stdout, "running\n");
+    let body = r#"{"code":"job_over","message":"the job is over"}"#;
+    let server = Server::start().json(&line, 409, body);
+    assert_eq!(ask(&server, &["job", "cancel", JOB]).code, 4);
 }
