@@ -1,7 +1,9 @@
 //! Whole jobs with a restic whose every word the test chooses: what no real one does on demand.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod job_lab;
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use job_lab::{Job, Lab, PASSWORD, VARIABLE, eventually, lines, supervise_if_asked};
@@ -71,7 +73,11 @@ async fn every_line_reaches_the_log_in_order_and_status_lines_do_not() {
     // One at once, and one a second after that.
     let seconds = told.finished().summary.seconds.unwrap();
     let progress = told.progress();
-    assert!(!progress.is_empty() && progress.len() as f64 <= 2.0 + seconds, "{} in {seconds} s", progress.len());
+    assert!(
+        !progress.is_empty() && progress.len() as f64 <= 2.0 + seconds,
+        "{} in {seconds} s",
+        progress.len()
+    );
 }
 
 #[tokio::test]
@@ -96,6 +102,9 @@ async fn a_secret_that_restic_prints_is_masked_and_is_in_no_argument() {
     let stderr = told.text_of(LogStream::Stderr);
     assert!(stderr.contains("the password is ***\n") && stderr.contains("http://someone:***@example/\n"));
     assert_eq!(told.progress()[0].progress.current_files, ["/***"]);
+    // What restic wrote lies there as it was: for the agent's user alone.
+    let mode = |name: &str| std::fs::metadata(lab.job_dir().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("."), mode("stdout"), mode("stderr")], [0o700, 0o600, 0o600]);
     for name in ["job.json", "spec.json", "child.json", "exit.json", "log.checkpoints", "supervisor.log"] {
         let text = std::fs::read_to_string(lab.job_dir().join(name)).unwrap();
         assert!(!text.contains(PASSWORD) && !text.contains(VARIABLE), "{name}");
@@ -131,7 +140,11 @@ async fn a_repository_that_does_not_answer_is_given_up_and_told_as_unreachable()
     let spec = lab.backup_of(&["source"]);
     let told = lab.run(spec).await;
     let finished = told.finished();
-    assert_eq!((finished.state, finished.class), (FinalState::Failed, OutcomeClass::Unreachable), "{finished:?}");
+    assert_eq!(
+        (finished.state, finished.class),
+        (FinalState::Failed, OutcomeClass::Unreachable),
+        "{finished:?}"
+    );
     assert_eq!(finished.exit_code, Some(130));
 }
 
@@ -139,7 +152,8 @@ async fn a_repository_that_does_not_answer_is_given_up_and_told_as_unreachable()
 async fn a_question_without_an_answer_ends_at_its_deadline() {
     let mut lab = Lab::fake(SUMMARY);
     let script = std::fs::read_to_string(lab.restic.path.clone()).unwrap();
-    let hanging = script.replace("  snapshots) echo '[]';;", "  snapshots) trap '' INT; while :; do sleep 0.02; done;;");
+    let hanging = script
+        .replace("  snapshots) echo '[]';;", "  snapshots) trap '' INT; while :; do sleep 0.02; done;;");
     job_lab::executable(&lab.restic.path, &hanging);
     lab.times =
         JobTimes { query: Duration::from_millis(300), query_grace: Duration::from_millis(100), ..lab.times };
@@ -154,7 +168,8 @@ async fn a_question_without_an_answer_ends_at_its_deadline() {
 #[tokio::test]
 async fn who_ignores_the_request_to_stop_is_killed_after_the_grace() {
     for supervisor in [job_lab::this_program(), Supervisor::None] {
-        let mut lab = Lab::fake("trap '' INT; echo '{\"message_type\":\"status\"}'; while :; do sleep 0.02; done");
+        let mut lab =
+            Lab::fake("trap '' INT; echo '{\"message_type\":\"status\"}'; while :; do sleep 0.02; done");
         lab.supervisor = supervisor;
         lab.times = JobTimes { grace: Duration::from_millis(200), ..lab.times };
         let spec = lab.backup_of(&["source"]);
@@ -244,7 +259,8 @@ async fn orphaned(lab: &mut Lab) -> Vec<AgentMessage> {
     let order = lab.order(spec);
     let mut job = Job::start(order, lab.times);
     job.until(|message| matches!(message, AgentMessage::JobProgress(_))).await;
-    let stored = |message: &AgentMessage| lines(std::slice::from_ref(message)).iter().any(|line| line.text == "err 0");
+    let stored =
+        |message: &AgentMessage| lines(std::slice::from_ref(message)).iter().any(|line| line.text == "err 0");
     job.until(stored).await;
     job.die().await
 }
@@ -274,7 +290,9 @@ async fn a_job_goes_on_without_its_agent_and_the_next_one_tells_the_rest_exactly
         let mut lab = Lab::fake(&format!("{LONG}\n{SUMMARY}"));
         let first = orphaned(&mut lab).await;
         // What is aimed at the agent does not end the supervisor.
-        for signal in [rustix::process::Signal::HUP, rustix::process::Signal::INT, rustix::process::Signal::TERM] {
+        for signal in
+            [rustix::process::Signal::HUP, rustix::process::Signal::INT, rustix::process::Signal::TERM]
+        {
             rustix::process::kill_process(supervisor_pid(&lab), signal).unwrap();
         }
         let dir = lab.job_dir();

@@ -1,9 +1,11 @@
 //! Whole jobs with the real restic, oldest and newest supported.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod job_lab;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use job_lab::{Lab, PASSWORD, Which, check_folder, executable, supervise_if_asked};
@@ -49,10 +51,16 @@ async fn a_backup_names_its_snapshot_and_leaves_out_the_agents_own_folders(which
     assert_eq!((report.total, report.snapshots.len()), (1, 1));
     assert_eq!(Some(report.snapshots[0].id.as_str()), snapshot_id.as_deref());
     assert!(report.snapshots[0].id.is_full(), "{:?}", report.snapshots[0].id);
-    assert_eq!((report.snapshots[0].hostname.as_str(), &report.snapshots[0].tags[..]), ("lab-host", &["lab-tag".to_owned()][..]));
+    assert_eq!(
+        (report.snapshots[0].hostname.as_str(), &report.snapshots[0].tags[..]),
+        ("lab-host", &["lab-tag".to_owned()][..])
+    );
     let stats = told.stats().unwrap();
     assert_eq!(stats.restic_id, told.end.restic_id);
-    assert_eq!((stats.stats.snapshot_count, stats.stats.size_kind), (Some(1), Some(StatsKind::ReferencedData)));
+    assert_eq!(
+        (stats.stats.snapshot_count, stats.stats.size_kind),
+        (Some(1), Some(StatsKind::ReferencedData))
+    );
 
     let listed = lab.bare_stdout(&["ls", "--json", "--no-lock", &snapshot_id.unwrap()]);
     assert!(listed.contains("/source/plain.txt"), "{listed}");
@@ -79,13 +87,17 @@ async fn unreadable_files_make_a_warning_whatever_their_names_are(which: Which) 
     for name in names {
         let path = lab.path("source").join(OsStr::from_bytes(name));
         std::fs::write(&path, "x").unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     }
     lab.restic = without_root_rights(&lab).await;
     let spec = lab.backup_of(&["source"]);
     let told = lab.run(spec).await;
     let finished = told.finished();
-    assert_eq!((finished.state, finished.class), (FinalState::Warning, OutcomeClass::Partial), "{finished:?}");
+    assert_eq!(
+        (finished.state, finished.class),
+        (FinalState::Warning, OutcomeClass::Partial),
+        "{finished:?}"
+    );
     assert_eq!((finished.exit_code, finished.summary.unreadable_items), (Some(3), Some(4)));
     assert!(finished.summary.snapshot_id.as_ref().is_some_and(|id| id.len() == 64), "{finished:?}");
     let stderr = told.text_of(LogStream::Stderr);
@@ -96,7 +108,7 @@ async fn unreadable_files_make_a_warning_whatever_their_names_are(which: Which) 
 
 /// Root reads everything; without these capabilities it does not. Another user needs no help.
 async fn without_root_rights(lab: &Lab) -> ResticBinary {
-    if !rustix_is_root() {
+    if !rustix::process::geteuid().is_root() {
         return lab.restic.clone();
     }
     let wrapper = lab.path("restic-without-rights");
@@ -109,18 +121,18 @@ async fn without_root_rights(lab: &Lab) -> ResticBinary {
     job_lab::binary(&wrapper).await
 }
 
-fn rustix_is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 async fn one_missing_path_makes_a_warning_that_names_it(which: Which) {
     let mut lab = Lab::real(which).await;
     let gone = lab.path("gone").to_str().unwrap().to_owned();
     let spec = lab.backup_of(&["source", "gone"]);
     let told = lab.run(spec).await;
     let finished = told.finished();
-    assert_eq!((finished.state, finished.class), (FinalState::Warning, OutcomeClass::Partial), "{finished:?}");
-    assert_eq!(finished.summary.missing_paths, [gone.clone()]);
+    assert_eq!(
+        (finished.state, finished.class),
+        (FinalState::Warning, OutcomeClass::Partial),
+        "{finished:?}"
+    );
+    assert_eq!(finished.summary.missing_paths, std::slice::from_ref(&gone));
     assert!(finished.message.contains(&gone), "{}", finished.message);
     assert!(finished.summary.snapshot_id.is_some());
 
@@ -155,7 +167,11 @@ async fn a_repository_is_made_and_then_adopted(which: Which) {
     let made = lab.run(JobSpec::Init).await;
     made.check_secrets();
     let finished = made.finished();
-    assert_eq!((finished.state, finished.summary.adopted), (FinalState::Succeeded, Some(false)), "{finished:?}");
+    assert_eq!(
+        (finished.state, finished.summary.adopted),
+        (FinalState::Succeeded, Some(false)),
+        "{finished:?}"
+    );
     assert_eq!(made.stats().unwrap().stats.snapshot_count, Some(0));
     assert_eq!(made.snapshots().unwrap().total, 0);
     let config: serde_json::Value = serde_json::from_str(&lab.bare_stdout(&["cat", "config"])).unwrap();
@@ -163,7 +179,11 @@ async fn a_repository_is_made_and_then_adopted(which: Which) {
 
     let adopted = lab.run(JobSpec::Init).await;
     let finished = adopted.finished();
-    assert_eq!((finished.state, finished.summary.adopted), (FinalState::Succeeded, Some(true)), "{finished:?}");
+    assert_eq!(
+        (finished.state, finished.summary.adopted),
+        (FinalState::Succeeded, Some(true)),
+        "{finished:?}"
+    );
     assert_eq!(adopted.end.restic_id, made.end.restic_id);
     assert_eq!(adopted.stats().unwrap().restic_id, made.end.restic_id);
 

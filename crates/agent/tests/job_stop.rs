@@ -1,15 +1,17 @@
 //! Stopping, killing and losing the real restic in the middle of its work.
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod job_lab;
 
 use std::time::Duration;
 
-use job_lab::{Job, Lab, Which, eventually, supervise_if_asked};
+use job_lab::{Job, Lab, Which, eventually, lines, supervise_if_asked};
 use restic_manager_agent::job::{JobOrder, JobTimes};
 use restic_manager_agent::process::supervise_main;
 use restic_manager_core::model::{FinalState, LogStream};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::wire::AgentMessage;
+use rustix::process::{Pid, Signal, kill_process};
 
 with_both_restics!(
     a_cancelled_backup_ends_as_cancelled_and_leaves_no_lock,
@@ -23,6 +25,13 @@ fn supervise_needs_a_spec() {
     assert_eq!(supervise_main(std::path::Path::new("/nonexistent")), std::process::ExitCode::FAILURE);
 }
 
+/// A process that the job wrote down.
+fn recorded(lab: &Lab, field: &str) -> Pid {
+    let child = std::fs::read(lab.job_dir().join("child.json")).unwrap();
+    let child: serde_json::Value = serde_json::from_slice(&child).unwrap();
+    Pid::from_raw(i32::try_from(child[field].as_i64().unwrap()).unwrap()).unwrap()
+}
+
 /// A backup that goes on for a while.
 fn throttled(lab: &mut Lab, mebibytes: usize, kib_per_second: u32) -> JobOrder {
     lab.incompressible("source/big", mebibytes);
@@ -33,7 +42,10 @@ fn throttled(lab: &mut Lab, mebibytes: usize, kib_per_second: u32) -> JobOrder {
 }
 
 async fn until_it_reads(job: &mut Job) {
-    job.until(|message| matches!(message, AgentMessage::JobProgress(progress) if progress.progress.bytes_done > 0)).await;
+    job.until(
+        |message| matches!(message, AgentMessage::JobProgress(progress) if progress.progress.bytes_done > 0),
+    )
+    .await;
 }
 
 async fn a_cancelled_backup_ends_as_cancelled_and_leaves_no_lock(which: Which) {
@@ -45,7 +57,11 @@ async fn a_cancelled_backup_ends_as_cancelled_and_leaves_no_lock(which: Which) {
     let told = job.told_to_the_end().await;
     told.check();
     let finished = told.finished();
-    assert_eq!((finished.state, finished.class), (FinalState::Cancelled, OutcomeClass::Cancelled), "{finished:?}");
+    assert_eq!(
+        (finished.state, finished.class),
+        (FinalState::Cancelled, OutcomeClass::Cancelled),
+        "{finished:?}"
+    );
     assert!(told.text_of(LogStream::Agent).contains("sent SIGINT"));
     assert!(told.stats().is_none() && told.snapshots().is_none());
     assert_eq!((lab.locks().len(), lab.snapshot_count()), (0, 0));
@@ -57,6 +73,8 @@ async fn a_killed_backup_is_unlocked_when_every_lock_is_its_own(which: Which) {
     let order = throttled(&mut lab, 64, 300);
     let mut job = Job::start(order, lab.times);
     until_it_reads(&mut job).await;
+    // It hears nothing but SIGKILL, so its lock stays.
+    kill_process(recorded(&lab, "pid"), Signal::STOP).unwrap();
     job.cancel.cancel();
     let told = job.told_to_the_end().await;
     told.check();
@@ -92,6 +110,7 @@ async fn a_lock_of_somebody_else_keeps_the_killed_ones_lock_in_place() {
     eventually("the other one has its lock", || !lab.locks().is_empty()).await;
     let mut job = Job::start(order, lab.times);
     until_it_reads(&mut job).await;
+    kill_process(recorded(&lab, "pid"), Signal::STOP).unwrap();
     job.cancel.cancel();
     let told = job.told_to_the_end().await;
     told.check();
@@ -108,13 +127,12 @@ async fn a_backup_whose_agent_and_supervisor_died_is_found_finished(which: Which
     let mut lab = Lab::real(which).await;
     let order = throttled(&mut lab, 40, 20_000);
     let mut job = Job::start(order.clone(), lab.times);
-    until_it_reads(&mut job).await;
+    job.until(|message| {
+        lines(std::slice::from_ref(message)).iter().any(|line| line.text.contains(" runs as process "))
+    })
+    .await;
     job.die().await;
-    let child = std::fs::read(lab.job_dir().join("child.json")).unwrap();
-    let child: serde_json::Value = serde_json::from_slice(&child).unwrap();
-    let supervisor = i32::try_from(child["supervisor_pid"].as_i64().unwrap()).unwrap();
-    let supervisor = rustix::process::Pid::from_raw(supervisor).unwrap();
-    rustix::process::kill_process(supervisor, rustix::process::Signal::KILL).unwrap();
+    kill_process(recorded(&lab, "supervisor_pid"), Signal::KILL).unwrap();
 
     let told = Job::resume(order, None, lab.times).told_to_the_end().await;
     told.check();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use restic_manager_core::restic::{
-    Backup, BackupSummary, Command, Exit, Kind, Outcome, OutcomeClass, Snapshot, SnapshotId,
+    Backup, BackupSummary, Command, Exit, Kind, Outcome, OutcomeClass, Sent, Snapshot, SnapshotId,
 };
 use restic_manager_core::text::{ExcludePattern, SourcePath};
 use restic_manager_core::wire::BackupSpec;
@@ -65,7 +65,7 @@ pub(crate) async fn conclude(
     let unreadable = outcome.unreadable_items;
     let mut ending = Ending::after(&ran, outcome);
     if let Some(summary) = ran.facts.summary.as_ref().filter(|_| has_snapshot) {
-        fill(&mut ending, summary, full_id);
+        fill(&mut ending, summary, full_id.as_ref());
     }
     ending.summary.unreadable_items = (has_snapshot || unreadable > 0).then_some(unreadable);
     ending.summary.missing_paths = ran.facts.missing_includes.into_iter().collect();
@@ -87,7 +87,7 @@ async fn judge(context: &Context, log: &mut JobLog, spec: &BackupSpec, ran: &mut
         let message = format!("snapshot {} was made, but restic's last word on it is lost", id.short());
         return Outcome { message, ..outcome };
     }
-    if ran.end.exit.is_none() && ran.sent == restic_manager_core::restic::Sent::Nothing {
+    if ran.end.exit.is_none() && ran.sent == Sent::Nothing {
         let message = "restic is gone, nobody saw how it ended, and no snapshot of this run was found";
         let hint = "a lock may be left in the repository; look for a lack of memory or a reboot";
         return Ending::failed(OutcomeClass::Killed, message, hint).outcome;
@@ -108,8 +108,8 @@ fn resolve(id: &SnapshotId, listed: &[Snapshot]) -> Option<SnapshotId> {
     agreeing.max_by_key(|snapshot| snapshot.time).map(|snapshot| snapshot.id.clone())
 }
 
-fn fill(ending: &mut Ending, summary: &BackupSummary, full_id: Option<SnapshotId>) {
-    let id = full_id.as_ref().or(summary.evidence());
+fn fill(ending: &mut Ending, summary: &BackupSummary, full_id: Option<&SnapshotId>) {
+    let id = full_id.or(summary.evidence());
     ending.summary.snapshot_id = id.map(|id| id.as_str().to_owned());
     ending.summary.files_new = Some(summary.files_new);
     ending.summary.files_changed = Some(summary.files_changed);

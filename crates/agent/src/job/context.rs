@@ -50,9 +50,9 @@ impl Context {
         out: mpsc::Sender<AgentMessage>,
         cancel: CancellationToken,
         log: &mut JobLog,
-    ) -> Result<Self, Box<Ending>> {
+    ) -> Result<Self, Ending> {
         let mut context = Self::resume(order, times, out, cancel)?;
-        let unwritable = |error: io::Error| Box::new(Ending::unwritable_folder(&error));
+        let unwritable = |error: io::Error| Ending::unwritable_folder(&error);
         make_folder(&context.dir).map_err(unwritable)?;
         make_folder(&context.cache_dir).map_err(unwritable)?;
         log.keep_checkpoints(&context.dir);
@@ -77,7 +77,7 @@ impl Context {
         times: JobTimes,
         out: mpsc::Sender<AgentMessage>,
         cancel: CancellationToken,
-    ) -> Result<Self, Box<Ending>> {
+    ) -> Result<Self, Ending> {
         let environment = environment(&order)?;
         let restic = order.restic.map_err(|problem| Ending::no_restic(&problem))?;
         Ok(Self {

@@ -19,7 +19,8 @@ pub(crate) struct Ending {
     pub(crate) outcome: Outcome,
     pub(crate) exit_code: Option<i32>,
     pub(crate) at: Timestamp,
-    pub(crate) summary: JobSummary,
+    /// Boxed: an ending is the error of most steps.
+    pub(crate) summary: Box<JobSummary>,
 }
 
 /// More missing paths than a person reads, and than a message should carry.
@@ -28,7 +29,7 @@ const MISSING_NAMED: usize = 200;
 impl Ending {
     /// It ended as `outcome` says, without the main command or apart from it.
     pub(crate) fn of(outcome: Outcome) -> Self {
-        Self { outcome, exit_code: None, at: now(), summary: JobSummary::default() }
+        Self { outcome, exit_code: None, at: now(), summary: Box::default() }
     }
 
     /// It failed before, or apart from, its main command.
@@ -49,7 +50,7 @@ impl Ending {
             Some(Exit::Code(code)) => Some(code),
             Some(Exit::Signal(_) | Exit::NotStarted) | None => None,
         };
-        let summary = JobSummary { seconds: Some(ran.end.seconds), ..JobSummary::default() };
+        let summary = Box::new(JobSummary { seconds: Some(ran.end.seconds), ..JobSummary::default() });
         Self { outcome, exit_code, at: ran.end.at, summary }
     }
 
@@ -65,7 +66,7 @@ impl Ending {
     }
 
     /// The operating system could not run restic.
-    pub(crate) fn not_started(why: String) -> Self {
+    pub(crate) fn not_started(why: &str) -> Self {
         let message = format!("restic could not be started: {why}");
         Self::failed(OutcomeClass::ResticMissing, message, "see `restic-manager-agent doctor` on the host")
     }
@@ -73,7 +74,7 @@ impl Ending {
     /// The start failed.
     pub(crate) fn start_failed(error: StartError) -> Self {
         match error {
-            StartError::Program { why, .. } => Self::not_started(why),
+            StartError::Program { why, .. } => Self::not_started(&why),
             StartError::Folder(source) => Self::unwritable_folder(&source),
             StartError::Supervisor { .. } | StartError::GaveUp(_) => {
                 let message = match std::error::Error::source(&error) {
@@ -105,8 +106,9 @@ impl Ending {
 
     /// The credential opens something else than the fleet knows.
     pub(crate) fn wrong_repository(found: &ResticRepoId, expected: &ResticRepoId) -> Self {
-        let message =
-            format!("wrong_repository: this credential opens another repository (id {found}, expected {expected})");
+        let message = format!(
+            "wrong_repository: this credential opens another repository (id {found}, expected {expected})"
+        );
         Self::failed(OutcomeClass::Unknown, message, "correct the address of the credential")
     }
 
@@ -123,7 +125,7 @@ impl Ending {
             exit_code: self.exit_code,
             message: redact(&message),
             hint: hint.map(|hint| redact(&hint)),
-            summary: self.summary,
+            summary: *self.summary,
             run: None,
         }
     }

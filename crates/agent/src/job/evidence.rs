@@ -1,6 +1,7 @@
 //! What the repository itself says of a backup whose end nobody saw, or whose last word is lost.
 
 use restic_manager_core::restic::{BackupSummary, Snapshot, SnapshotFilter};
+use restic_manager_core::text::SourcePath;
 use restic_manager_core::time::{SECOND, Timestamp};
 use restic_manager_core::wire::BackupSpec;
 
@@ -20,7 +21,7 @@ pub(crate) async fn find(
     let host = Some(context.command.restic_host.clone());
     let filter = SnapshotFilter { host, tag: Some(spec.tag.clone()), id: None };
     let listed = survey::list(context, log, filter).await?;
-    let includes: Vec<&str> = spec.includes.iter().map(|path| path.as_str()).collect();
+    let includes: Vec<&str> = spec.includes.iter().map(SourcePath::as_str).collect();
     let made = newest_of(&listed, &includes, ran.started_at, ran.end.at)?;
     let stored = made.summary.clone();
     Some(BackupSummary {
@@ -43,8 +44,7 @@ fn newest_of<'a>(
     ended_at: Timestamp,
 ) -> Option<&'a Snapshot> {
     let within = |time: Timestamp| time >= started_at - SECOND && time <= ended_at + SECOND;
-    let same_paths =
-        |paths: &[String]| !paths.is_empty() && paths.iter().all(|path| is_of(path, includes));
+    let same_paths = |paths: &[String]| !paths.is_empty() && paths.iter().all(|path| is_of(path, includes));
     let ours = listed.iter().filter(|snapshot| within(snapshot.time) && same_paths(&snapshot.paths));
     ours.max_by_key(|snapshot| snapshot.time)
 }

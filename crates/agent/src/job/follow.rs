@@ -1,12 +1,14 @@
 //! The pump: reads what restic's main command says until it ends, tells it, and stops it when it must be stopped.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use restic_manager_core::model::LogStream;
 use restic_manager_core::restic::{
     Command, Ended, Exit, Facts, Kind, Line, Outcome, Progress, Sent, StopReason, Stream, classify,
 };
-use restic_manager_core::wire::{AgentMessage, JobProgress};
+use restic_manager_core::time::Timestamp;
+use restic_manager_core::wire::{AgentMessage, JobProgress, JobSpec};
 
 use super::contact::Contact;
 use super::context::{Context, shown};
@@ -22,7 +24,7 @@ pub(crate) struct Ran {
     /// How and when.
     pub(crate) end: End,
     /// When it was started.
-    pub(crate) started_at: restic_manager_core::time::Timestamp,
+    pub(crate) started_at: Timestamp,
     /// What we sent to it.
     pub(crate) sent: Sent,
     /// What it said.
@@ -90,7 +92,11 @@ pub(crate) async fn adopted(
     told: Position,
 ) -> Ran {
     let facts = Facts::with_missing_includes(missing_includes);
-    follow(context, log, running, facts, told, Deadline::None).await
+    let deadline = match context.command.spec {
+        JobSpec::Init | JobSpec::Backup(_) => Deadline::None,
+        JobSpec::Stats => Deadline::After(context.times.query),
+    };
+    follow(context, log, running, facts, told, deadline).await
 }
 
 async fn follow(
@@ -116,6 +122,9 @@ async fn follow(
     };
     pump.read_rest(log).await;
     log.agent(how_it_ended(&end)).await;
+    if is_full(&context.dir) {
+        log.agent("the disk of the job's folder is full: what restic said last may be lost").await;
+    }
     let ran = Ran {
         end,
         started_at: running.started_at(),
@@ -227,9 +236,8 @@ impl Pump {
     }
 
     async fn tell_progress(&mut self, context: &Context) {
-        let message = |progress| {
-            AgentMessage::JobProgress(JobProgress { job_id: context.command.job_id, progress })
-        };
+        let message =
+            |progress| AgentMessage::JobProgress(JobProgress { job_id: context.command.job_id, progress });
         match self.throttle.due(Instant::now()) {
             Some(Due::First(progress)) => context.send(message(progress)).await,
             // Lossy: a receiver that is busy misses it.
@@ -246,8 +254,10 @@ impl Pump {
                 let grace = context.times.grace;
                 self.stop = Stop::Asked { reason, kill_at: now + grace };
                 let seconds = grace.as_secs();
-                log.agent(format!("{why}: sent SIGINT; restic has {seconds} s to end and take its lock away"))
-                    .await;
+                log.agent(format!(
+                    "{why}: sent SIGINT; restic has {seconds} s to end and take its lock away"
+                ))
+                .await;
                 signal(log, running, Sent::SigInt(reason)).await;
             }
             Stop::Asked { reason, kill_at } if now >= kill_at => {
@@ -295,6 +305,11 @@ async fn signal(log: &mut JobLog, running: &mut Running, sent: Sent) {
     if let Err(error) = running.signal(sent) {
         log.agent(format!("the signal could not be sent: {error}")).await;
     }
+}
+
+/// Whether there is no room left for what restic says at its end.
+fn is_full(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < 64 * 1024)
 }
 
 fn how_it_ended(end: &End) -> String {

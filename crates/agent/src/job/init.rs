@@ -6,21 +6,23 @@ use restic_manager_core::restic::{Command, Exit, InitReport, Kind, OutcomeClass,
 use super::context::Context;
 use super::ending::Ending;
 use super::follow::{self, Deadline, Ran};
+use super::identity;
 use super::log::JobLog;
 use super::survey::{self, Depth};
-use super::identity;
 use crate::process::now;
 
 /// Asks whether there is one; only where there is none, one is made.
 pub(crate) async fn run(context: &mut Context, log: &mut JobLog) -> Ending {
     let Err(refused) = identity::probe(context, log).await else {
-        return adopted(context, log, Ending::succeeded("the repository was there already and is adopted")).await;
+        return adopted(context, log, Ending::succeeded("the repository was there already and is adopted"))
+            .await;
     };
     if refused.outcome.class != OutcomeClass::NoRepository {
         return refused;
     }
     if let Some(expected) = &context.expected {
-        let message = format!("the repository {expected} is no longer at the address; none is made in its place");
+        let message =
+            format!("the repository {expected} is no longer at the address; none is made in its place");
         let hint = "bring it back, or take the repository out of the fleet and add it anew";
         return Ending::failed(OutcomeClass::NoRepository, message, hint);
     }
@@ -53,7 +55,8 @@ pub(crate) async fn conclude(context: &mut Context, log: &mut JobLog, ran: Ran) 
         Some(InitReport::Created { .. }) => {
             ending.outcome.message = "the repository was made".to_owned();
             ending.summary.adopted = Some(false);
-            let stats = RepoStats { snapshot_count: Some(0), measured_at: Some(now()), ..RepoStats::default() };
+            let stats =
+                RepoStats { snapshot_count: Some(0), measured_at: Some(now()), ..RepoStats::default() };
             survey::tell_empty(context, stats).await;
             ending
         }

@@ -45,17 +45,16 @@ async fn try_release(
         return Err("in a container process numbers do not tell whose lock it is".to_owned());
     }
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let run = EndedRun {
-        hostname: &hostname,
-        pid: killed.pid,
-        started_at: ran.started_at,
-        ended_at: ran.end.at,
-    };
+    let run =
+        EndedRun { hostname: &hostname, pid: killed.pid, started_at: ran.started_at, ended_at: ran.end.at };
     for id in &ids {
         let lock = show(context, log, id).await?;
         if !is_of(&lock, &run) {
             let Lock { hostname, pid, time, .. } = lock;
-            return Err(format!("lock {} of process {pid} on {hostname} from {time} is not of this run", id.short()));
+            return Err(format!(
+                "lock {} of process {pid} on {hostname} from {time} is not of this run",
+                id.short()
+            ));
         }
     }
     let answer = ask(context, log, &Command::Unlock, context.times.query, Until::Deadline).await;

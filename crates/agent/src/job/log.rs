@@ -201,8 +201,7 @@ mod tests {
         let batches = batches(&mut messages);
         assert_eq!(batches.len(), 1, "nothing to say is not said");
         let seen: Vec<_> = batches[0].iter().map(|line| (line.n, line.stream, line.text.as_str())).collect();
-        let expected =
-            [(0, LogStream::Agent, "the password is ***"), (1, LogStream::Stderr, "\u{fffd} 🦀")];
+        let expected = [(0, LogStream::Agent, "the password is ***"), (1, LogStream::Stderr, "\u{fffd} 🦀")];
         assert_eq!(seen, expected);
     }
 

@@ -98,7 +98,7 @@ pub async fn run_job_with(
             let ending = carry_out(&mut context, &mut log).await;
             (ending, context.learned)
         }
-        Err(ending) => (*ending, None),
+        Err(ending) => (ending, None),
     };
     finish(&command, ending, restic_id, log, &out).await
 }
@@ -143,7 +143,7 @@ pub async fn resume_job_with(
             let ending = pick_up(&mut context, &mut log, missing, read_to).await;
             (ending, context.learned)
         }
-        Err(ending) => (*ending, None),
+        Err(ending) => (ending, None),
     };
     finish(&command, ending, restic_id, log, &out).await
 }
@@ -156,17 +156,12 @@ async fn carry_out(context: &mut Context, log: &mut JobLog) -> Ending {
     }
 }
 
-async fn pick_up(
-    context: &mut Context,
-    log: &mut JobLog,
-    missing: Vec<String>,
-    read_to: Position,
-) -> Ending {
+async fn pick_up(context: &mut Context, log: &mut JobLog, missing: Vec<String>, read_to: Position) -> Ending {
     log.keep_checkpoints(&context.dir);
     let running = match Running::adopt(&context.dir).await {
         Ok(Adopted::Running(running)) => running,
         Ok(Adopted::NotStarted(record)) => {
-            return Ending::not_started(record.error.unwrap_or_default());
+            return Ending::not_started(&record.error.unwrap_or_default());
         }
         Ok(Adopted::Nothing) => return Ending::never_began(),
         Err(error) => return Ending::unreadable_folder(&error),

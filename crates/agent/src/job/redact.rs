@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use restic_manager_core::model::CredentialSecret;
+use restic_manager_core::secret::Secret;
 
 /// Replaces the secrets of one credential by `***`.
 #[derive(Debug)]
@@ -20,8 +21,8 @@ impl Redactor {
     /// Knows the passwords of the credential, its longer variables, and each in the spellings restic may give it.
     pub(crate) fn new(credential: &CredentialSecret) -> Self {
         let passwords = [Some(&credential.password), credential.rest_password.as_ref()];
-        let passwords = passwords.into_iter().flatten().map(|secret| secret.expose());
-        let variables = credential.env.values().map(|secret| secret.expose());
+        let passwords = passwords.into_iter().flatten().map(Secret::expose);
+        let variables = credential.env.values().map(Secret::expose);
         let variables = variables.filter(|value| value.chars().count() >= SHORTEST_VARIABLE);
         Self::of(passwords.chain(variables).map(str::to_owned).collect())
     }
@@ -62,7 +63,9 @@ fn spellings(text: &str) -> Vec<String> {
     let percent: String = text
         .bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect();
@@ -97,8 +100,6 @@ fn without_logins(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-
-    use restic_manager_core::secret::Secret;
 
     use super::*;
 

@@ -5,9 +5,9 @@ use restic_manager_core::restic::{Command, Exit, Kind, OutcomeClass, parse_stats
 use super::context::Context;
 use super::ending::Ending;
 use super::follow::{self, Deadline, Ran};
+use super::identity;
 use super::log::JobLog;
 use super::survey::{self, Depth};
-use super::identity;
 
 pub(crate) async fn run(context: &mut Context, log: &mut JobLog) -> Ending {
     if let Err(refused) = identity::verify(context, log).await {

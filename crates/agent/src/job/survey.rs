@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use restic_manager_core::model::{RepoStats, Snapshot, StatsKind};
-use restic_manager_core::restic::{self, Command, RawDataStats, SnapshotFilter, parse_snapshots, parse_stats};
+use restic_manager_core::restic::{
+    self, Command, RawDataStats, SnapshotFilter, parse_snapshots, parse_stats,
+};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, RepoStatsReport, SnapshotsReport};
 
@@ -32,11 +34,7 @@ const MEASURED: &str = "measured";
 /// Lists and measures, and tells it: `repo.stats`, then `snapshots.report`. Returns this host's snapshots, oldest first, if they could be listed.
 ///
 /// What fails here is said in the log; it does not change how the job ended.
-pub(crate) async fn take(
-    context: &Context,
-    log: &mut JobLog,
-    depth: Depth,
-) -> Option<Vec<restic::Snapshot>> {
+pub(crate) async fn take(context: &Context, log: &mut JobLog, depth: Depth) -> Option<Vec<restic::Snapshot>> {
     let filter =
         SnapshotFilter { host: Some(context.command.restic_host.clone()), ..SnapshotFilter::default() };
     let listed = list(context, log, filter).await;

@@ -92,9 +92,9 @@ pub enum Adopted {
 #[derive(Debug)]
 enum Waiter {
     /// A supervisor that this process started and reaps; none once it is reaped.
-    Supervisor(Option<Child>),
+    Supervisor(Option<Box<Child>>),
     /// The process is a child of this one.
-    Own(Child, Instant),
+    Own(Box<Child>, Instant),
     /// A supervisor that an earlier agent started.
     Foreign,
 }
@@ -236,7 +236,7 @@ impl Running {
             }
             Waiter::Foreign => {}
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Writes down what is sent, and sends it to the process group. Nothing happens to a process that ended.
@@ -264,13 +264,13 @@ async fn start_supervised(launch: Launch<'_>, program: &Path) -> Result<Running,
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     set_environment(&mut command, launch.environment);
     let supervisor = command.spawn();
-    let mut supervisor = supervisor
-        .map_err(|source| StartError::Supervisor { program: program.to_owned(), source })?;
+    let mut supervisor =
+        supervisor.map_err(|source| StartError::Supervisor { program: program.to_owned(), source })?;
     loop {
         let gave_up = supervisor.try_wait().map_err(StartError::Folder)?;
         if let Some(child) = ChildRecord::read(dir).map_err(StartError::Folder)? {
             let ChildRecord { identity, started_at, .. } = child;
-            let waiter = Waiter::Supervisor(Some(supervisor));
+            let waiter = Waiter::Supervisor(Some(Box::new(supervisor)));
             return Ok(Running { dir: dir.to_owned(), identity, started_at, sent: Sent::Nothing, waiter });
         }
         if let Some(record) = ExitRecord::read(dir).map_err(StartError::Folder)? {
@@ -304,7 +304,7 @@ fn start_own(launch: Launch<'_>) -> Result<Running, StartError> {
     // Dropping the child on an error kills it.
     record.write(dir).map_err(StartError::Folder)?;
     let ChildRecord { identity, .. } = record;
-    let waiter = Waiter::Own(child, started);
+    let waiter = Waiter::Own(Box::new(child), started);
     Ok(Running { dir: dir.to_owned(), identity, started_at, sent: Sent::Nothing, waiter })
 }
 

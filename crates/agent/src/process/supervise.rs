@@ -53,7 +53,12 @@ fn supervise(dir: &Path) -> io::Result<()> {
         Ok(child) => child,
         Err(error) => {
             let error = Some(error.to_string());
-            return exit_record.commit(&ExitRecord { exit: Exit::NotStarted, at: now(), seconds: 0.0, error });
+            return exit_record.commit(&ExitRecord {
+                exit: Exit::NotStarted,
+                at: now(),
+                seconds: 0.0,
+                error,
+            });
         }
     };
     drop(command);
@@ -83,7 +88,8 @@ fn leave_the_agents_session() -> io::Result<()> {
 }
 
 fn take_lock(dir: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))?;
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(dir.join(LOCK))?;
     flock(&file, FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
 }

@@ -49,13 +49,17 @@ impl ResticProblem {
         match self {
             Self::NotFound => format!("install restic {oldest} or newer; the agent finds it by itself"),
             Self::ConfiguredMissing { .. } => {
-                format!("correct `restic` in the agent's configuration, or install restic {oldest} or newer there")
+                format!(
+                    "correct `restic` in the agent's configuration, or install restic {oldest} or newer there"
+                )
             }
             Self::NotRunnable { .. } => {
                 "make it a program for this machine that the agent's user may execute".to_owned()
             }
             Self::NotRestic { .. } => {
-                format!("put a real restic {oldest} or newer in its place, or name another one in the configuration")
+                format!(
+                    "put a real restic {oldest} or newer in its place, or name another one in the configuration"
+                )
             }
             Self::TooOld { .. } => format!("upgrade restic to {oldest} or newer"),
         }

@@ -1,5 +1,6 @@
 //! A place to run jobs in: a repository, a source, an agent's folders, and restic, real or faked.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -11,9 +12,7 @@ use restic_manager_agent::job::{JobEnd, JobOrder, JobTimes, Supervisor, resume_j
 use restic_manager_agent::process::supervise_main;
 use restic_manager_agent::restic::ResticBinary;
 use restic_manager_core::id::{JobId, RepoId};
-use restic_manager_core::model::{
-    BackupOptions, CredentialSecret, LogLine, LogStream, ResticRepoId,
-};
+use restic_manager_core::model::{BackupOptions, CredentialSecret, LogLine, LogStream, ResticRepoId};
 use restic_manager_core::restic::Version;
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{ExcludePattern, ResticHost, SourcePath, Tag};
@@ -334,11 +333,13 @@ impl Told {
     }
 
     pub fn progress(&self) -> Vec<&JobProgress> {
-        let progress = |message| match message {
-            &AgentMessage::JobProgress(ref progress) => Some(progress),
-            _ => None,
-        };
-        self.messages.iter().filter_map(progress).collect()
+        let mut progress = Vec::new();
+        for message in &self.messages {
+            if let AgentMessage::JobProgress(report) = message {
+                progress.push(report);
+            }
+        }
+        progress
     }
 
     pub fn stats(&self) -> Option<&RepoStatsReport> {
