@@ -4,8 +4,8 @@
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
-//! [`SqliteStore`] keeps all of it in one SQLite file, [`MemoryStore`] in memory, for tests and simulations. Whoever writes a backend
-//! of their own proves it with the contract suite (feature `contract`).
+//! `SqliteStore` (feature `sqlite`, on by default) keeps all of it in one SQLite file, [`MemoryStore`] in memory, for tests and
+//! simulations. Whoever writes a backend of their own proves it with the contract suite (feature `contract`).
 
 mod accounts;
 mod audit;

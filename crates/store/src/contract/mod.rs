@@ -3,7 +3,6 @@
 //! Whoever writes a backend proves it with [`contract_tests!`](crate::contract_tests), which makes one `#[test]` of each clause:
 //!
 //! ```
-//! # #[cfg(test)]
 //! mod contract {
 //!     use std::sync::Arc;
 //!     use restic_manager_store::{MemoryStore, Store};

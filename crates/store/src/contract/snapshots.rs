@@ -27,7 +27,7 @@ fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
 }
 
 fn listing(repo_id: RepoId, listed_at: Timestamp, snapshots: &[&Snapshot]) -> Effect {
-    let snapshots: Vec<Snapshot> = snapshots.iter().map(|snapshot| Snapshot::clone(snapshot)).collect();
+    let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
     Effect::Snapshots { repo_id, listed_at, total: snapshots.len() as u64, snapshots }
 }
 
