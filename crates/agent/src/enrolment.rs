@@ -148,3 +148,94 @@ fn ask(server: &ServerUrl, request: &EnrollRequest) -> Result<EnrollResponse, En
     let read = answer.body_mut().with_config().limit(64 << 10).read_json();
     read.map_err(|error| EnrolError::NotOurs { server: server.to_string(), why: error.to_string() })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+    use std::thread::JoinHandle;
+
+    use super::*;
+    use crate::server_url::PlainHttp;
+
+    const WELCOME: &str =
+        r#"{"host_id":"01900000-0000-7000-8000-000000000009","name":"box","agent_token":"rma_new"}"#;
+
+    /// A server that gives one answer and hands over what it was asked.
+    fn server(status: &'static str, body: &'static str) -> (ServerUrl, JoinHandle<String>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"}") {
+                let mut part = [0; 4096];
+                let length = stream.read(&mut part).unwrap();
+                asked.extend_from_slice(&part[..length]);
+            }
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+            String::from_utf8(asked).unwrap()
+        });
+        (ServerUrl::parse(&url, PlainHttp::LoopbackOnly).unwrap(), answering)
+    }
+
+    fn places() -> (tempfile::TempDir, PathBuf, PathBuf) {
+        let temp = tempfile::tempdir().unwrap();
+        let (state, key) = (temp.path().join("state"), temp.path().join("key"));
+        (temp, state, key)
+    }
+
+    #[test]
+    fn a_token_is_traded_for_the_agents_own_once() {
+        let (_temp, state, key) = places();
+        let (url, asked) = server("201 Created", WELCOME);
+        let enrolment = enrol(&state, &key, &url, Secret::new("rme_one"), Existing::Keep).unwrap();
+        let asked = asked.join().unwrap();
+        assert!(
+            asked.starts_with("POST /api/agents/enroll ") && asked.contains(r#""token":"rme_one""#),
+            "{asked}"
+        );
+        let dir = StateDir::existing(&state).unwrap();
+        assert_eq!(Enrolment::load(&dir).unwrap(), enrolment);
+        assert!(asked.contains(&enrolment.machine_id));
+        let secrets = Secrets::open(&dir.join("secrets.age"), &key).unwrap();
+        assert_eq!(secrets.token().unwrap().expose(), "rma_new");
+
+        let again = enrol(&state, &key, &url, Secret::new("rme_two"), Existing::Keep).unwrap_err();
+        assert!(matches!(&again, EnrolError::AlreadyEnrolled { name, .. } if name == "box"), "{again}");
+        let (url, _asked) = server("201 Created", WELCOME);
+        enrol(&state, &key, &url, Secret::new("rme_two"), Existing::Replace).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_servers_words_and_leaves_no_enrolment() {
+        let (_temp, state, key) = places();
+        let body =
+            r#"{"code":"enrollment_token_expired","message":"the token expired","hint":"make a new one"}"#;
+        let (url, _asked) = server("403 Forbidden", body);
+        let error = enrol(&state, &key, &url, Secret::new("rme_old"), Existing::Keep).unwrap_err();
+        assert_eq!(
+            (error.to_string().as_str(), error.hint().as_deref()),
+            ("the token expired", Some("make a new one"))
+        );
+        let dir = StateDir::existing(&state).unwrap();
+        assert!(matches!(Enrolment::load(&dir), Err(StateError::NotEnrolled { .. })));
+    }
+
+    #[test]
+    fn another_server_and_none_are_told_apart() {
+        let (_temp, state, key) = places();
+        let (url, _asked) = server("200 OK", "<html>{}");
+        let error = enrol(&state, &key, &url, Secret::new("t"), Existing::Keep).unwrap_err();
+        assert!(matches!(error, EnrolError::NotOurs { .. }), "{error}");
+        let nobody = ServerUrl::parse("http://127.0.0.1:1", PlainHttp::LoopbackOnly).unwrap();
+        let error = enrol(&state, &key, &nobody, Secret::new("t"), Existing::Keep).unwrap_err();
+        assert!(matches!(error, EnrolError::Unreachable { .. }), "{error}");
+    }
+}

@@ -91,7 +91,7 @@ impl<R: JobRunner> Agent<R> {
             Verdict::Accept | Verdict::Repeat(Standing::Lost) => self.accept(command),
             Verdict::Repeat(standing) => self.repeat(job_id, standing),
             Verdict::SupersededBy(other) => {
-                self.refuse(job_id, RefusedReason::SupersededBy { job_id: other })
+                self.refuse(job_id, RefusedReason::SupersededBy { job_id: other });
             }
         }
     }

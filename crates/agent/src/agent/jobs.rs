@@ -280,7 +280,7 @@ fn remove(dir: &Path) {
         Ok(()) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
-            warn!(dir = %dir.display(), %error, "the folder of a job that is over cannot be removed")
+            warn!(dir = %dir.display(), %error, "the folder of a job that is over cannot be removed");
         }
     }
 }

@@ -4,24 +4,24 @@
 //! because a plan without its ledger would run slots again that are done. A slot is claimed and synced before restic
 //! starts; what was claimed is a set of keys, not a high-water mark. Records older than [`KEPT_FOR`] are dropped.
 
+mod files;
 mod record;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use restic_manager_core::id::{JobId, ScheduleId};
 use restic_manager_core::model::{FinalState, RunKey};
 use restic_manager_core::time::{DAY, Timestamp};
 use restic_manager_core::wire::{JobFinished, ScheduleSet, SlotClaim};
-use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::journal;
-use crate::random;
 use crate::state::write_atomically;
+use files::{
+    StoredPlan, begin, opening_mark, read_if_there, read_plan, set_aside, without_damage, write_plan,
+};
 use record::Record;
 
 /// How long the ledger remembers what is over, in milliseconds: 45 days.
@@ -77,12 +77,6 @@ pub struct Ledger {
     jobs: BTreeMap<JobId, Entry>,
     runs: BTreeMap<RunKey, Vec<JobId>>,
     fired: BTreeMap<ScheduleId, Timestamp>,
-    plan: Option<ScheduleSet>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredPlan {
-    mark: String,
     plan: Option<ScheduleSet>,
 }
 
@@ -350,88 +344,6 @@ impl Ledger {
 
 fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
     journal::lines(bytes).filter_map(|line| serde_json::from_str(line.json?).ok())
-}
-
-/// Takes out lines that a crash tore, so that the next one does not continue half a line.
-fn without_damage(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
-    let damaged = journal::lines(&bytes).filter(|line| line.json.is_none()).count();
-    if damaged == 0 {
-        return Ok(bytes);
-    }
-    warn!(lines = damaged, file = %path.display(), "the slot ledger has damaged lines; they are taken out");
-    let whole: Vec<u8> = journal::lines(&bytes)
-        .filter(|line| line.json.is_some())
-        .flat_map(|line| line.bytes.iter().copied())
-        .collect();
-    write_atomically(path, &whole).map_err(failed("rewrite", path))?;
-    Ok(whole)
-}
-
-fn opening_mark(bytes: &[u8]) -> Option<String> {
-    match serde_json::from_str(journal::lines(bytes).next()?.json?).ok()? {
-        Record::Opened { mark } => Some(mark),
-        Record::Fired { .. }
-        | Record::Claimed { .. }
-        | Record::Started { .. }
-        | Record::Finished { .. }
-        | Record::Lost { .. } => None,
-    }
-}
-
-type Begun = (String, Vec<u8>, Option<ScheduleSet>);
-
-fn begin(folder: &Path) -> Result<Begun, LedgerError> {
-    let mark = random::hex(&random::bytes::<16>());
-    let bytes = Record::Opened { mark: mark.clone() }.line();
-    let path = folder.join("ledger.log");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed("create", &path))?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(failed("write to", &path))?;
-    // Only with its plan the ledger counts; a crash between the two begins both again.
-    write_plan(&folder.join("plan.json"), &StoredPlan { mark: mark.clone(), plan: None })?;
-    Ok((mark, bytes, None))
-}
-
-fn set_aside(folder: &Path, now: Timestamp) -> Result<(), LedgerError> {
-    for name in ["plan.json", "ledger.log"] {
-        let (path, aside) = (folder.join(name), folder.join(format!("{name}.lost-{}", now.as_millis())));
-        match std::fs::rename(&path, &aside) {
-            Ok(()) => {
-                warn!(file = %aside.display(), "the plan and the slot ledger do not belong together; set aside")
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(failed("set aside", &path)(error)),
-        }
-    }
-    Ok(())
-}
-
-fn read_plan(path: &Path) -> Result<Option<StoredPlan>, LedgerError> {
-    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
-    let read = serde_json::from_slice(&bytes);
-    if let Err(error) = &read {
-        warn!(file = %path.display(), %error, "the stored plan cannot be understood");
-    }
-    // A damaged plan is a lost one, and its ledger goes with it.
-    Ok(Some(read.unwrap_or(StoredPlan { mark: String::new(), plan: None })))
-}
-
-fn write_plan(path: &Path, plan: &StoredPlan) -> Result<(), LedgerError> {
-    let text = serde_json::to_vec(plan).map_err(|error| failed("write", path)(error.into()))?;
-    write_atomically(path, &text).map_err(failed("write", path))
-}
-
-fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, LedgerError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
-    }
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {

@@ -202,7 +202,7 @@ impl Session {
         match decode_server(&text) {
             Ok(Decoded::Message(frame)) => self.link.received(frame.message, clock::boot()),
             Ok(Decoded::Unknown { kind, .. }) => {
-                info!(kind, "the server sent a message of a newer type; ignored")
+                info!(kind, "the server sent a message of a newer type; ignored");
             }
             Err(error) => {
                 warn!(%error, "the server sent a frame that cannot be understood");

@@ -8,6 +8,7 @@
 //!
 //! Calls block for as long as the disk takes; one is a few hundred microseconds where `fsync` is fast.
 
+mod bounds;
 mod segment;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +20,7 @@ use restic_manager_core::id::{JobId, SpoolId};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, Frame, LogGap, MAX_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
-use tracing::{error, warn};
+use tracing::warn;
 
 use crate::random;
 use crate::state::{sync_dir, write_atomically};
@@ -33,8 +34,6 @@ pub const DEFAULT_LIMIT: u64 = 64 << 20;
 const SEGMENT_BYTES: u64 = 1 << 20;
 /// An acknowledged segment of this size is replaced by an empty one.
 const RENEW_BYTES: u64 = 64 << 10;
-/// Room that is given back to the file system when it is full, so that the end of a job can still be written down.
-const RESERVE_BYTES: usize = 256 << 10;
 
 /// What is wrong with the spool.
 #[derive(Debug, thiserror::Error)]
@@ -344,56 +343,6 @@ impl Spool {
         self.active = segment.open().map_err(failed("open", &segment.path))?;
         self.segments.push_back(segment);
         Ok(())
-    }
-
-    /// Lets log lines give way, oldest first, when there is too much.
-    fn keep_bounded(&mut self) -> Result<(), SpoolError> {
-        if self.bytes() <= self.limit {
-            return Ok(());
-        }
-        // Down to three quarters, so that not every further line rewrites a file.
-        let enough = self.limit / 4 * 3;
-        if self.segments.back().is_some_and(|segment| segment.log_bytes > 0) {
-            self.begin_segment()?;
-        }
-        self.reading = None;
-        for at in 0..self.segments.len() {
-            if self.bytes() <= enough {
-                break;
-            }
-            let segment = &mut self.segments[at];
-            if segment.log_bytes > 0 {
-                segment.give_way().map_err(failed("rewrite", &segment.path))?;
-                warn!(file = %segment.path.display(), "the spool is full; log lines of unacknowledged jobs were given up");
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether it is full of what must not be given up.
-    fn is_full_of_duties(&self) -> bool {
-        let logs: u64 = self.segments.iter().map(|segment| segment.log_bytes).sum();
-        self.bytes() - logs >= self.limit / 4 * 3
-    }
-
-    fn lose(&mut self, gap: &LogGap, error: &SpoolError) {
-        if !self.lost.contains_key(&gap.job_id) {
-            error!(%error, job = %gap.job_id, "log lines cannot be written to the spool; they are lost");
-        }
-        let open = self.lost.entry(gap.job_id).or_insert_with(|| gap.clone());
-        open.to = open.to.max(gap.to);
-    }
-
-    fn reserve(&self) -> PathBuf {
-        self.folder.join("reserve")
-    }
-
-    /// Best effort: a disk that has no room for it has other worries.
-    fn keep_reserve(&mut self) {
-        let path = self.reserve();
-        if !path.exists() && std::fs::write(&path, vec![0xff; RESERVE_BYTES]).is_err() {
-            let _ = std::fs::remove_file(&path);
-        }
     }
 }
 

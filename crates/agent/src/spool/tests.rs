@@ -297,3 +297,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn it_says_beforehand_when_messages_will_leave_the_disk() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spool = open(temp.path());
+    let text = "x".repeat(90_000);
+    for n in 0..40 {
+        spool.append(&log(1, n, &text)).unwrap();
+        let (seq, before) = (spool.last_seq() / 2, spool.bytes());
+        let told = spool.would_delete(seq);
+        spool.forget(seq).unwrap();
+        assert_eq!(told, spool.bytes() < before, "at {n}");
+    }
+    let last = spool.last_seq();
+    assert!(spool.would_delete(last));
+    spool.forget(last).unwrap();
+    assert!(!spool.would_delete(last));
+}
+
+#[test]
+fn the_lines_of_a_job_are_counted_through_a_restart_until_its_end() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spool = open(temp.path());
+    assert_eq!(spool.lines_of(job(1)), None);
+    for message in [started(1), log(1, 0, "a"), log(1, 1, "b"), log(2, 7, "c")] {
+        spool.append(&message).unwrap();
+    }
+    spool.sync().unwrap();
+    drop(spool);
+    let mut again = open(temp.path());
+    assert_eq!((again.lines_of(job(1)), again.lines_of(job(2))), (Some(2), Some(8)));
+    again.append(&finished(1)).unwrap();
+    assert_eq!((again.lines_of(job(1)), again.lines_of(job(2))), (None, Some(8)));
+}
