@@ -182,10 +182,7 @@ impl<R: JobRunner> Agent<R> {
     /// Must run within a tokio runtime; dropping the future is a crash, which the next agent recovers from.
     pub async fn run(mut self, stop: CancellationToken) {
         info!(host = %self.enrolment.host_id, server = %self.server, "the agent starts");
-        self.restic = self.runner.look().await;
-        if let Some(problem) = &self.restic.problem {
-            warn!("{problem}");
-        }
+        self.look_first(&stop).await;
         self.take_over();
         self.tick();
         while !self.is_done() {
@@ -207,6 +204,17 @@ impl<R: JobRunner> Agent<R> {
             self.tick();
         }
         self.end().await;
+    }
+
+    /// The first hello shall know of restic, but a restic that hangs holds nothing up.
+    async fn look_first(&mut self, stop: &CancellationToken) {
+        let runner = Arc::clone(&self.runner);
+        let mut looking = tokio::spawn(async move { runner.look().await });
+        tokio::select! {
+            seen = &mut looking => self.saw_restic(seen.unwrap_or_default()),
+            () = tokio::time::sleep(FIRST_LOOK) => self.looking = Some(looking),
+            () = stop.cancelled() => {}
+        }
     }
 
     fn begin_to_stop(&mut self) {
@@ -303,6 +311,8 @@ async fn looked(looking: &mut Option<JoinHandle<ResticSeen>>) -> ResticSeen {
     seen.unwrap_or_default()
 }
 
+/// How long the first hello waits for restic to say its version.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// The longest sleep of the loop: the machine may sleep, and its clock be set, without a timer noticing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
