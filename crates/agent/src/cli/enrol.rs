@@ -18,7 +18,7 @@ pub(crate) struct Enrol {
     server: String,
     /// The one-time token; it is worth nothing after this command or after an hour, which is why it may stand in the
     /// command line
-    #[arg(long, env = "RM_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(long, env = "RM_ENROLLMENT_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     token: Option<TokenArgument>,
     /// A file with the token, for those who keep even this out of the process list
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
