@@ -243,6 +243,8 @@ impl<R: JobRunner> Agent<R> {
         }
         self.connected = None;
         self.write_status();
+        // What does not get through in time is said by the next agent.
+        let _ = tokio::time::timeout(LAST_WORDS, self.session.flush(&mut self.spool)).await;
         self.session.close().await;
     }
 
@@ -313,6 +315,8 @@ async fn looked(looking: &mut Option<JoinHandle<ResticSeen>>) -> ResticSeen {
 
 /// How long the first hello waits for restic to say its version.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How long the last messages may take to leave.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// The longest sleep of the loop: the machine may sleep, and its clock be set, without a timer noticing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 

@@ -114,6 +114,19 @@ impl Session {
         *self = Self::new(self.server.clone(), std::mem::take(&mut self.token), spool);
     }
 
+    /// Hands everything that may be sent to the connection: what was said last shall be heard before the goodbye.
+    pub async fn flush(&mut self, spool: &mut Spool) {
+        self.carry_out();
+        while self.is_live() && !self.queue.is_empty() {
+            let Some(connection) = &self.connection else { return };
+            if connection.outgoing.reserve().await.is_err() {
+                return;
+            }
+            self.send_next(spool);
+            self.carry_out();
+        }
+    }
+
     /// Says goodbye and closes; returns within a few seconds.
     pub async fn close(mut self) {
         if let Some(connecting) = self.connecting.take() {
