@@ -176,7 +176,7 @@ impl App {
         let change = AttachmentChange { attachment, append_only, credential: sealed };
         match self.store.put_attachment(change, audit).await? {
             PutAttachment::Done => {}
-            refused => return Err(refuse_attachment(host, repo_name, refused)),
+            refused => return Err(refuse_attachment(host, repo_name, &refused)),
         }
         if has_credential {
             self.engine.push_credential(host_id, repo_id).await?;
@@ -304,7 +304,7 @@ fn restic_host(
     })
 }
 
-fn refuse_attachment(host: &Host, repo_name: &DisplayName, outcome: PutAttachment) -> AppError {
+fn refuse_attachment(host: &Host, repo_name: &DisplayName, outcome: &PutAttachment) -> AppError {
     let conflict = |code, message| AppError::new(ErrorKind::Conflict, code, message);
     match outcome {
         PutAttachment::Done | PutAttachment::Stale => conflict(

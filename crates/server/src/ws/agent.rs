@@ -61,7 +61,7 @@ impl AgentSockets {
                 Connection::new(self, host, socket).run().await;
             }
             Err(error) => {
-                tracing::info!(host = %host.name, %error, "an agent left before its connection stood")
+                tracing::info!(host = %host.name, %error, "an agent left before its connection stood");
             }
         }
     }
@@ -208,7 +208,7 @@ impl Connection {
                 match action {
                     ServerAction::Take(hello) => self.take(*hello).await?,
                     ServerAction::Apply { seq, message } => {
-                        self.batch.push(Incoming::Message { seq, message })
+                        self.batch.push(Incoming::Message { seq, message });
                     }
                     ServerAction::SetAside { seq, why } => self.batch.push(Incoming::SetAside { seq, why }),
                     ServerAction::Show(AgentMessage::Heartbeat(_)) => self.shared.engine.seen(self.host.id),

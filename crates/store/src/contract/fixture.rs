@@ -496,7 +496,7 @@ pub(super) fn line(n: u64, text: &str) -> LogLine {
 pub(super) async fn all_pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> Result<Listed<T>>) -> Vec<T> {
     let mut items = Vec::new();
     let mut page = PageRequest::first(limit);
-    loop {
+    for _ in 0..1_000 {
         let listed = read(page.clone()).await.unwrap();
         assert!(listed.items.len() <= limit as usize, "a page holds at most what was asked for");
         items.extend(listed.items);
@@ -505,6 +505,7 @@ pub(super) async fn all_pages<T>(limit: u32, read: impl AsyncFn(PageRequest) -> 
             None => return items,
         }
     }
+    panic!("the list has no end");
 }
 
 /// Does the same thing in several tasks at once and answers what each of them got.

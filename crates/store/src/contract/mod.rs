@@ -290,6 +290,7 @@ macro_rules! contract_clauses {
                 a_list_replaces_only_its_own_hosts
                 a_snapshot_belongs_to_the_group_of_its_tag
                 a_list_goes_with_its_attachment
+                a_list_goes_with_its_host
             }
         }
     };

@@ -6,7 +6,7 @@ use restic_manager_core::id::{HostId, SpoolId};
 use restic_manager_core::model::{Host, HostFacts, JobKind, JobState};
 
 use super::fixture::{
-    Agent, at, at_once, dispatched, enrolled, hello, host_now, job_in_state, job_now, mint, queued,
+    Agent, at, at_once, audit, dispatched, enrolled, hello, host_now, job_in_state, job_now, mint, queued,
     revisions, session, state_of, tied,
 };
 use crate::{Applied, Effect, Store, TakeSession};
@@ -129,8 +129,11 @@ pub async fn a_hello_judges_its_own_jobs_only(store: &Arc<dyn Store>) {
     let foreign = dispatched(store, JobKind::Check, &db, &db_repo).await;
     Agent::of(store, &db).starts(foreign).await;
     let waiting = queued(store, JobKind::Stats, &web, &web_repo).await;
-    let taken = session(store, hello(&web, mint(SpoolId::mint), &[foreign])).await;
+    let taken = session(store, hello(&web, mint(SpoolId::mint), &[])).await;
     assert_eq!((taken.lost.len(), taken.requeued), (0, vec![own]));
+    store.request_cancel(foreign, at(55), audit("job.cancel_asked")).await.unwrap();
+    let taken = session(store, hello(&web, mint(SpoolId::mint), &[foreign])).await;
+    assert!(taken.cancel.is_empty(), "it is not this host's to stop");
     assert_eq!(state_of(store, foreign).await, JobState::Running);
     assert_eq!(state_of(store, waiting).await, JobState::Queued);
 }

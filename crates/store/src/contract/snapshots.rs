@@ -144,3 +144,16 @@ pub async fn a_list_goes_with_its_attachment(store: &Arc<dyn Store>) {
     attached(store, &host, &repo, Role::Primary).await;
     assert_eq!(agent.says(listing(repo.id, at(30), &[&shot])).await, Applied::Done, "it begins anew");
 }
+
+/// The list goes with its host, and other hosts keep theirs.
+pub async fn a_list_goes_with_its_host(store: &Arc<dyn Store>) {
+    let (web, repo) = tied(store, "web").await;
+    let db = enrolled(store, "db").await;
+    attached(store, &db, &repo, Role::Copy).await;
+    let (of_web, of_db) = (snapshot(at(1), &[]), snapshot(at(2), &[]));
+    assert_eq!(Agent::of(store, &web).says(listing(repo.id, at(60), &[&of_web])).await, Applied::Done);
+    assert_eq!(Agent::of(store, &db).says(listing(repo.id, at(60), &[&of_db])).await, Applied::Done);
+    assert_eq!(store.delete_host(web.id, audit("host.deleted")).await.unwrap(), Deleted::Done);
+    assert!(ids(store, &web, SnapshotFilter::default()).await.is_empty());
+    assert_eq!(ids(store, &db, SnapshotFilter::default()).await, [of_db.id]);
+}
