@@ -9,10 +9,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, ScheduleId, SpoolId};
-use restic_manager_core::model::{
-    BackupOptions, CredentialKind, CredentialSecret, FinalState, JobSummary, LogLine, LogStream, RepoStats,
-    ResticRepoId, Role, RunKey, Snapshot, StatsKind,
-};
+use restic_manager_core::model::*;
 use restic_manager_core::restic::{OutcomeClass, Progress};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{ExcludePattern, ResticHost, SourcePath, Tag};
@@ -74,6 +71,65 @@ fn hello() -> Hello {
         spooled_jobs: vec![job(2)],
         claims: vec![SlotClaim { run: run_key(), attempt: 1, job_id: job(1) }],
         schedule_version: 3,
+    }
+}
+
+fn lock() -> SeenLock {
+    SeenLock {
+        id: hex("d"),
+        hostname: "web1".into(),
+        username: "root".into(),
+        pid: 4711,
+        exclusive: true,
+        time: at(3),
+        owner: LockOwner::EndedRun,
+    }
+}
+
+fn maintenance_stats() -> RepoStats {
+    RepoStats {
+        last_check: Some(CheckStatus::ErrorsFound),
+        last_check_at: Some(at(4)),
+        last_check_subset_pct: Some(5),
+        last_prune_at: Some(at(5)),
+        locks: Some(vec![lock()]),
+        locks_seen_at: Some(at(6)),
+        ..RepoStats::default()
+    }
+}
+
+fn forget_finished() -> JobFinished {
+    let decision =
+        SnapshotDecision { snapshot_id: hex("e"), time: at(1), keeps: vec!["daily snapshot".into()] };
+    let result = ForgetResult {
+        group_id: run_key().group_id,
+        restic_host: ResticHost::new("web1").unwrap(),
+        tag: Tag::new("home").unwrap(),
+        class: OutcomeClass::Ok,
+        message: "2 snapshots are gone".into(),
+        planned: 2,
+        removed: 2,
+        kept: 1,
+        decisions: vec![decision],
+    };
+    JobFinished {
+        job_id: job(1),
+        at: at(9),
+        state: FinalState::Succeeded,
+        class: OutcomeClass::Ok,
+        exit_code: Some(0),
+        message: "2 snapshots are gone".into(),
+        hint: None,
+        summary: JobSummary {
+            check: Some(CheckStatus::Ok),
+            check_subset_pct: Some(5),
+            forget: vec![result],
+            prune: Some(PruneResult { removed_bytes: Some(7), remaining_bytes: Some(8) }),
+            locks: vec![lock()],
+            locks_removed: Some(1),
+            ..JobSummary::default()
+        },
+        run: None,
     }
 }
 
@@ -152,6 +208,17 @@ fn from_agents() -> Vec<(&'static str, Option<u64>, AgentMessage)> {
             }),
         ),
         (
+            "repo.stats.maintenance",
+            Some(7),
+            AgentMessage::RepoStats(RepoStatsReport {
+                job_id: Some(job(1)),
+                repo_id: repo(),
+                restic_id: None,
+                stats: maintenance_stats(),
+            }),
+        ),
+        ("job.finished.forget", Some(9), AgentMessage::JobFinished(Box::new(forget_finished()))),
+        (
             "snapshots.report",
             Some(8),
             AgentMessage::SnapshotsReport(SnapshotsReport {
@@ -207,6 +274,7 @@ fn from_servers() -> Vec<(&'static str, ServerMessage)> {
             run: Some(run_key()),
             attempt: 1,
             requires_admin_creds: false,
+            auto_unlock: AutoUnlock::Off,
             limit_upload_kib: Some(1024),
             limit_download_kib: None,
             spec,
@@ -242,6 +310,10 @@ fn from_servers() -> Vec<(&'static str, ServerMessage)> {
         ("command.run.backup", command(JobSpec::Backup(backup()))),
         ("command.run.init", command(JobSpec::Init)),
         ("command.run.stats", command(JobSpec::Stats)),
+        ("command.run.forget", command(forget())),
+        ("command.run.prune", command(JobSpec::Prune)),
+        ("command.run.check", command(JobSpec::Check(CheckSpec { subset_pct: 5 }))),
+        ("command.run.unlock", command(JobSpec::Unlock(UnlockSpec { scope: UnlockScope::Attested }))),
         ("command.cancel", ServerMessage::CommandCancel(CommandCancel { job_id: job(1) })),
         (
             "error",
@@ -252,6 +324,16 @@ fn from_servers() -> Vec<(&'static str, ServerMessage)> {
             }),
         ),
     ]
+}
+
+fn forget() -> JobSpec {
+    let group = ForgetGroupSpec {
+        group_id: run_key().group_id,
+        restic_host: ResticHost::new("web1").unwrap(),
+        tag: Tag::new("home").unwrap(),
+        keep: serde_json::from_str(r#"{"daily":7,"within":"2d"}"#).unwrap(),
+    };
+    JobSpec::Forget(ForgetSpec { groups: vec![group], mode: ForgetMode::Apply })
 }
 
 fn folder() -> PathBuf {

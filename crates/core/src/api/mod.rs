@@ -5,6 +5,7 @@
 mod auth;
 mod hosts;
 mod jobs;
+mod maintenance;
 mod plans;
 mod repos;
 mod status;
@@ -17,6 +18,7 @@ pub use auth::{
 };
 pub use hosts::{HostPatch, HostView, Presence};
 pub use jobs::{Accepted, JobEventView, JobView};
+pub use maintenance::{AdminCredentialView, KindView, StatsDay, UnlockRequest, WhyView};
 pub use plans::{ScheduleView, ScheduleWrite, SourceGroupWrite};
 pub use repos::{
     AttachmentView, AttachmentWrite, CredentialWrite, PrimaryCredentialWrite, RepoPatch, RepoView, RepoWrite,

@@ -356,6 +356,7 @@ fn a_command_of_another_session_is_dropped() {
             run: None,
             attempt: 1,
             requires_admin_creds: false,
+            auto_unlock: crate::wire::AutoUnlock::Off,
             limit_upload_kib: None,
             limit_download_kib: None,
             spec: crate::wire::JobSpec::Init,

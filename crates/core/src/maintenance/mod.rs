@@ -18,5 +18,5 @@ mod view;
 mod tests;
 
 pub use decide::{Decision, DueJob, KindReport, decide};
-pub use policy::{CadenceSetting, MaintenanceKind, MaintenancePolicy, PolicyError};
+pub use policy::{CadenceSetting, MaintenanceKind, MaintenancePolicy, MaintenanceSettings, PolicyError};
 pub use view::{ForgetNeeds, LastJob, RepoView, RunnerState};

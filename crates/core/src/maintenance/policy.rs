@@ -68,6 +68,27 @@ pub struct MaintenancePolicy {
     pub spread_minutes: u16,
 }
 
+/// All that is set for the maintenance of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MaintenanceSettings {
+    /// When what is done.
+    pub policy: MaintenancePolicy,
+    /// Whether stale locks of our own ended runs are removed without asking.
+    pub auto_unlock: bool,
+    /// Whether the runner keeps the admin credential on its disk; when not given: only if it is the only host attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_admin_credential: Option<bool>,
+}
+
+impl MaintenanceSettings {
+    /// The settings of a new repository.
+    pub fn standard(timezone: Zone) -> Self {
+        Self { policy: MaintenancePolicy::standard(timezone), auto_unlock: true, keep_admin_credential: None }
+    }
+}
+
 /// A policy that cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {

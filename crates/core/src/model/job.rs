@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{GroupId, HostId, JobId, RepoId, RunId, ScheduleId};
-use crate::model::Actor;
+use crate::model::{Actor, CheckStatus, ForgetResult, PruneResult, SeenLock};
 use crate::restic::OutcomeClass;
 use crate::time::Timestamp;
 
@@ -446,6 +446,24 @@ pub struct JobSummary {
     /// Whether `init` found a repository that was already there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub adopted: Option<bool>,
+    /// What a check found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check: Option<CheckStatus>,
+    /// How much of the data a check read, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub check_subset_pct: Option<u8>,
+    /// What a forget did, group by group.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub forget: Vec<ForgetResult>,
+    /// What a prune did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prune: Option<PruneResult>,
+    /// The locks that were in the way, or that an unlock found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub locks: Vec<SeenLock>,
+    /// How many locks were removed, counted by listing before and after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locks_removed: Option<u64>,
 }
 
 /// Why something that is due or queued does not run at present.

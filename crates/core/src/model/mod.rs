@@ -3,6 +3,7 @@
 mod audit;
 mod fleet;
 mod job;
+mod maintenance;
 mod plan;
 mod report;
 
@@ -14,6 +15,7 @@ pub use job::{
     FinalState, Hold, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, LockMode, Run, RunKey,
     RunState, transition,
 };
+pub use maintenance::{CheckStatus, ForgetResult, LockOwner, PruneResult, SeenLock, SnapshotDecision};
 pub use plan::{BackupOptions, Schedule, SourceGroup};
 pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};
 

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::{CheckStatus, SeenLock};
 use crate::restic::SnapshotId;
 use crate::time::Timestamp;
 
@@ -85,4 +86,22 @@ pub struct RepoStats {
     /// When this was measured, by the agent's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured_at: Option<Timestamp>,
+    /// What the last check found; one that could not look says so and does not hide what an earlier one found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check: Option<CheckStatus>,
+    /// When that check ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check_at: Option<Timestamp>,
+    /// How much of the data it read, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_check_subset_pct: Option<u8>,
+    /// When the last prune succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_prune_at: Option<Timestamp>,
+    /// The locks that were seen last; empty means that none was left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks: Option<Vec<SeenLock>>,
+    /// When these locks were listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locks_seen_at: Option<Timestamp>,
 }

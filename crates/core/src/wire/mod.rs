@@ -15,8 +15,9 @@ pub use agent::{
 };
 pub use frame::{Decoded, Frame, FrameError, MAX_FRAME_BYTES, decode_agent, decode_server};
 pub use server::{
-    Ack, BackupSpec, CommandCancel, CommandRun, ConfigUpdate, JobSpec, PlanGroup, PlanRepo, PlanSchedule,
-    ScheduleSet, ServerMessage, Welcome, WireError,
+    Ack, AutoUnlock, BackupSpec, CheckSpec, CommandCancel, CommandRun, ConfigUpdate, ForgetGroupSpec,
+    ForgetMode, ForgetSpec, JobSpec, PlanGroup, PlanRepo, PlanSchedule, ScheduleSet, ServerMessage,
+    UnlockScope, UnlockSpec, Welcome, WireError,
 };
 
 /// The newest protocol this build speaks.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{GroupId, HostId, JobId, RepoId, ScheduleId, SpoolId};
 use crate::model::{BackupOptions, CredentialKind, CredentialSecret, JobKind, ResticRepoId, Role, RunKey};
+use crate::retention::KeepPolicy;
 use crate::schedule::{CronExpr, Zone};
 use crate::text::{ExcludePattern, ResticHost, SourcePath, Tag};
 use crate::time::Timestamp;
@@ -173,6 +174,9 @@ pub struct CommandRun {
     pub attempt: u32,
     /// Whether it needs the admin credential.
     pub requires_admin_creds: bool,
+    /// Whether the agent may end stale locks of its own by itself.
+    #[serde(default, skip_serializing_if = "AutoUnlock::is_off")]
+    pub auto_unlock: AutoUnlock,
     /// Upload limit in KiB/s.
     pub limit_upload_kib: Option<u32>,
     /// Download limit in KiB/s.
@@ -191,6 +195,92 @@ pub enum JobSpec {
     Backup(BackupSpec),
     /// List snapshots and measure the repository.
     Stats,
+    /// Forget snapshots by policy, or say what would go.
+    Forget(ForgetSpec),
+    /// Remove data that no snapshot needs.
+    Prune,
+    /// Verify the repository.
+    Check(CheckSpec),
+    /// Remove stale locks, or all of them.
+    Unlock(UnlockSpec),
+}
+
+/// What a forget does: one restic call a group, and one final state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetSpec {
+    /// The groups, each with its own policy; an empty list is refused.
+    pub groups: Vec<ForgetGroupSpec>,
+    /// Whether anything is removed.
+    pub mode: ForgetMode,
+}
+
+/// Whether a forget removes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ForgetMode {
+    /// Snapshots go.
+    Apply,
+    /// Only says what would go, and why each other stays.
+    Preview,
+}
+
+/// The snapshots of one group, and what is kept of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetGroupSpec {
+    /// Which group.
+    pub group_id: GroupId,
+    /// The restic host its snapshots carry.
+    pub restic_host: ResticHost,
+    /// The tag they carry.
+    pub tag: Tag,
+    /// What is kept; an empty policy is refused.
+    pub keep: KeepPolicy,
+}
+
+/// How a check reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSpec {
+    /// How much of the data it reads, in percent: 0 is the structure alone.
+    pub subset_pct: u8,
+}
+
+/// Which locks an unlock removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlockSpec {
+    /// Which.
+    pub scope: UnlockScope,
+}
+
+/// Which locks an unlock removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnlockScope {
+    /// Those restic itself calls stale.
+    Stale,
+    /// Stale ones, but only when every lock that is there belongs to a run of this host that is known to be over.
+    Attested,
+    /// All, live ones included.
+    All,
+}
+
+/// Whether an agent may end stale locks of its own by itself when a job meets them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoUnlock {
+    /// It may, under the rules of [`UnlockScope::Attested`].
+    Allowed,
+    /// It may not: the repository's setting, or another host with the same operating system name.
+    #[default]
+    Off,
+}
+
+impl AutoUnlock {
+    const fn is_off(&self) -> bool {
+        match self {
+            Self::Off => true,
+            Self::Allowed => false,
+        }
+    }
 }
 
 impl JobSpec {
@@ -200,6 +290,10 @@ impl JobSpec {
             Self::Init => JobKind::Init,
             Self::Backup(_) => JobKind::Backup,
             Self::Stats => JobKind::Stats,
+            Self::Forget(_) => JobKind::Forget,
+            Self::Prune => JobKind::Prune,
+            Self::Check(_) => JobKind::Check,
+            Self::Unlock(_) => JobKind::Unlock,
         }
     }
 }
