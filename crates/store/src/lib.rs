@@ -1,6 +1,6 @@
 //! Storage of restic-manager behind one trait.
 //!
-//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Audit`], [`Meta`].
+//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Audit`], [`Meta`].
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
@@ -13,6 +13,7 @@ mod audit;
 pub mod contract;
 mod error;
 mod fleet;
+mod maintenance;
 mod memory;
 mod meta;
 mod names;
@@ -33,6 +34,10 @@ pub use fleet::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, PutAttachment, PutCredential,
     Renamed, RepoChange, ResticIdLearned, SealedCredential,
 };
+pub use maintenance::{
+    ForgetGroupRow, Maintenance, MaintenanceCommit, MaintenanceOutcome, MaintenanceRow, MaintenanceView,
+    RunnerRow,
+};
 pub use memory::MemoryStore;
 pub use meta::Meta;
 pub use page::{Cursor, Listed, PageRequest};
@@ -51,6 +56,6 @@ pub use work::{
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the product keeps.
-pub trait Store: Accounts + Fleet + Plans + Work + Reports + Audit + Meta {}
+pub trait Store: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta {}
 
-impl<T: Accounts + Fleet + Plans + Work + Reports + Audit + Meta> Store for T {}
+impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta> Store for T {}

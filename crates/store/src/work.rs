@@ -7,7 +7,7 @@ use restic_manager_core::model::{
 };
 use restic_manager_core::time::Timestamp;
 
-use crate::{Listed, PageRequest, Result};
+use crate::{Listed, MaintenanceView, PageRequest, Result};
 
 /// What became of a job that was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +96,8 @@ pub struct DispatchRow {
     pub attachment: Attachment,
     /// The group of a backup.
     pub group: Option<SourceGroup>,
+    /// For forget, prune, check and unlock: all that their payloads are made of.
+    pub maintenance: Option<Box<MaintenanceView>>,
 }
 
 /// What became of the wish to dispatch a job.

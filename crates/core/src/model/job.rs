@@ -403,6 +403,45 @@ pub struct Job {
     pub hint: Option<String>,
     /// What it produced.
     pub summary: Option<JobSummary>,
+    /// What its asker wanted beyond its kind.
+    #[serde(default, skip_serializing_if = "JobIntent::is_plain")]
+    pub intent: JobIntent,
+}
+
+/// What the asker of a job wanted beyond its kind. A job stores intent; its payload is made when it is dispatched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobIntent {
+    /// For a forget: only say what would go of this group. Such a job is no forget as far as the cadence is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview_group: Option<GroupId>,
+    /// For a check: how much of the data it reads, in place of the setting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subset_pct: Option<u8>,
+    /// For an unlock: which locks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlock: Option<UnlockScope>,
+}
+
+impl JobIntent {
+    /// Whether nothing beyond the kind is wanted.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Which locks an unlock removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum UnlockScope {
+    /// Those restic itself calls stale.
+    Stale,
+    /// Stale ones, but only when every lock that is there belongs to a run of this host that is known to be over.
+    Attested,
+    /// All, live ones included.
+    All,
 }
 
 /// What a job produced.

@@ -12,8 +12,8 @@ pub use fleet::{
     AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, HostFacts, Repo, Role,
 };
 pub use job::{
-    FinalState, Hold, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, LockMode, Run, RunKey,
-    RunState, transition,
+    FinalState, Hold, IllegalMove, Job, JobEvent, JobIntent, JobKind, JobState, JobSummary, LockMode, Run,
+    RunKey, RunState, UnlockScope, transition,
 };
 pub use maintenance::{CheckStatus, ForgetResult, LockOwner, PruneResult, SeenLock, SnapshotDecision};
 pub use plan::{BackupOptions, Schedule, SourceGroup};

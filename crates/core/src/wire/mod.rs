@@ -17,7 +17,7 @@ pub use frame::{Decoded, Frame, FrameError, MAX_FRAME_BYTES, decode_agent, decod
 pub use server::{
     Ack, AutoUnlock, BackupSpec, CheckSpec, CommandCancel, CommandRun, ConfigUpdate, ForgetGroupSpec,
     ForgetMode, ForgetSpec, JobSpec, PlanGroup, PlanRepo, PlanSchedule, ScheduleSet, ServerMessage,
-    UnlockScope, UnlockSpec, Welcome, WireError,
+    UnlockSpec, Welcome, WireError,
 };
 
 /// The newest protocol this build speaks.

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::{GroupId, HostId, JobId, RepoId, ScheduleId, SpoolId};
-use crate::model::{BackupOptions, CredentialKind, CredentialSecret, JobKind, ResticRepoId, Role, RunKey};
+use crate::model::{
+    BackupOptions, CredentialKind, CredentialSecret, JobKind, ResticRepoId, Role, RunKey, UnlockScope,
+};
 use crate::retention::KeepPolicy;
 use crate::schedule::{CronExpr, Zone};
 use crate::text::{ExcludePattern, ResticHost, SourcePath, Tag};
@@ -249,18 +251,6 @@ pub struct CheckSpec {
 pub struct UnlockSpec {
     /// Which.
     pub scope: UnlockScope,
-}
-
-/// Which locks an unlock removes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnlockScope {
-    /// Those restic itself calls stale.
-    Stale,
-    /// Stale ones, but only when every lock that is there belongs to a run of this host that is known to be over.
-    Attested,
-    /// All, live ones included.
-    All,
 }
 
 /// Whether an agent may end stale locks of its own by itself when a job meets them.

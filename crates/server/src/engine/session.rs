@@ -146,6 +146,7 @@ impl Engine {
             message: None,
             hint: None,
             summary: None,
+            intent: restic_manager_core::model::JobIntent::default(),
         }
     }
 

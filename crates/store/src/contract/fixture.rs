@@ -298,6 +298,7 @@ pub(super) fn job(kind: JobKind, host: &Host, repo: &Repo) -> Job {
         message: None,
         hint: None,
         summary: None,
+        intent: restic_manager_core::model::JobIntent::default(),
     }
 }
 
@@ -400,6 +401,7 @@ pub(super) fn fired(run: &Run) -> FiredRun {
         message: None,
         hint: None,
         summary: None,
+        intent: restic_manager_core::model::JobIntent::default(),
     };
     FiredRun { run: run.clone(), job: Some(job) }
 }

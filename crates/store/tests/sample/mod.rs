@@ -128,6 +128,7 @@ pub(crate) fn job(host_id: HostId, repo_id: RepoId, kind: JobKind) -> Job {
         message: None,
         hint: None,
         summary: None,
+        intent: restic_manager_core::model::JobIntent::default(),
     }
 }
 
