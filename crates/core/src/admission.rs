@@ -1,12 +1,24 @@
 //! Admission: which of the jobs that wait may start at present, and why the others may not.
 //!
-//! One backup or restore a host at a time. On a repository shared jobs overlap and an exclusive one runs alone; an exclusive
-//! job that waits closes the door behind it, so that backups cannot starve it, unless its own host is away.
+//! A host runs one backup or restore at a time, and beside it up to [`MAINTENANCE_LANES`] maintenance jobs on different repositories. On
+//! a repository shared jobs overlap and an exclusive one runs alone.
+//!
+//! An exclusive job that waits closes the door behind it, so that backups cannot starve it, unless its own host is away or busy, or a job in
+//! its way is out of contact. Two hours after it was asked for the door opens for the shared jobs that wait by then, and closes
+//! again for twice as long (at most a day), so that a backup that takes days cannot starve all others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{HostId, JobId, RepoId};
 use crate::model::{Hold, JobKind, LockMode};
+use crate::time::{DAY, HOUR, Timestamp};
+
+/// How many maintenance jobs a host runs at once, each on another repository.
+pub const MAINTENANCE_LANES: usize = 2;
+/// How long a waiting exclusive job keeps the door closed at first.
+const FIRST_DRAIN: i64 = 2 * HOUR;
+/// The longest it keeps it closed at a stretch.
+const LONGEST_DRAIN: i64 = DAY;
 
 /// A job that waits, in the order in which the jobs were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +33,8 @@ pub struct Waiting {
     pub repo_id: RepoId,
     /// Whether that host is connected at present.
     pub connected: bool,
+    /// When it was asked for.
+    pub since: Timestamp,
 }
 
 /// A job that holds its place: dispatched or running.
@@ -51,19 +65,31 @@ pub enum Verdict {
 struct RepoUse {
     shared: Vec<(JobId, bool)>,
     exclusive: Option<(JobId, bool)>,
-    closed_by: Option<JobId>,
+    door: Option<Door>,
+}
+
+/// The door that a waiting exclusive job closed behind it.
+#[derive(Clone, Copy)]
+struct Door {
+    closed_by: JobId,
+    /// When it was last opened: shared jobs that waited by then may pass.
+    opened_at: Option<Timestamp>,
+}
+
+#[derive(Default)]
+struct HostUse {
+    backup: Option<JobId>,
+    maintenance: Vec<(JobId, RepoId)>,
 }
 
 /// Decides for every waiting job, in the order given (oldest first). Deterministic and total.
 ///
 /// Each job that may start takes its place at once, so the verdicts hold together.
-pub fn admit(waiting: &[Waiting], occupying: &[Occupying]) -> Vec<Verdict> {
-    let mut lanes: BTreeMap<HostId, JobId> = BTreeMap::new();
+pub fn admit(waiting: &[Waiting], occupying: &[Occupying], now: Timestamp) -> Vec<Verdict> {
+    let mut hosts: BTreeMap<HostId, HostUse> = BTreeMap::new();
     let mut repos: BTreeMap<RepoId, RepoUse> = BTreeMap::new();
     for job in occupying {
-        if takes_lane(job.kind) {
-            lanes.insert(job.host_id, job.job_id);
-        }
+        take_lane(hosts.entry(job.host_id).or_default(), job.job_id, job.kind, job.repo_id);
         occupy(repos.entry(job.repo_id).or_default(), job.job_id, job.kind, job.connected);
     }
     let mut seen = BTreeSet::new();
@@ -71,17 +97,16 @@ pub fn admit(waiting: &[Waiting], occupying: &[Occupying]) -> Vec<Verdict> {
         .iter()
         .filter(|job| seen.insert(job.job_id))
         .map(|job| {
+            let host = hosts.entry(job.host_id).or_default();
             let place = repos.entry(job.repo_id).or_default();
-            match hold(job, &lanes, place) {
+            match hold(job, host, place) {
                 None => {
-                    if takes_lane(job.kind) {
-                        lanes.insert(job.host_id, job.job_id);
-                    }
+                    take_lane(host, job.job_id, job.kind, job.repo_id);
                     occupy(place, job.job_id, job.kind, true);
                     Verdict::Start(job.job_id)
                 }
                 Some(hold) => {
-                    close_door(job, &hold, &lanes, place);
+                    close_door(job, &hold, host, place, now);
                     Verdict::Hold(job.job_id, hold)
                 }
             }
@@ -89,18 +114,41 @@ pub fn admit(waiting: &[Waiting], occupying: &[Occupying]) -> Vec<Verdict> {
         .collect()
 }
 
-/// Whether jobs of this kind run one at a time on a host; looking at locks and removing stale ones goes beside them.
-const fn takes_lane(kind: JobKind) -> bool {
+/// Which of a host's lanes a job runs in.
+enum Lane {
+    Backup,
+    Maintenance,
+    /// Removing stale locks goes beside everything.
+    Beside,
+}
+
+const fn lane(kind: JobKind) -> Lane {
     match kind {
-        JobKind::Unlock => false,
-        JobKind::Backup
-        | JobKind::Init
-        | JobKind::Forget
-        | JobKind::Prune
-        | JobKind::Check
-        | JobKind::Stats
-        | JobKind::Restore
-        | JobKind::Diff => true,
+        JobKind::Backup | JobKind::Init | JobKind::Restore | JobKind::Diff => Lane::Backup,
+        JobKind::Forget | JobKind::Prune | JobKind::Check | JobKind::Stats => Lane::Maintenance,
+        JobKind::Unlock => Lane::Beside,
+    }
+}
+
+fn take_lane(host: &mut HostUse, job_id: JobId, kind: JobKind, repo_id: RepoId) {
+    match lane(kind) {
+        Lane::Backup => host.backup = Some(job_id),
+        Lane::Maintenance => host.maintenance.push((job_id, repo_id)),
+        Lane::Beside => {}
+    }
+}
+
+/// The job that keeps this one from a lane.
+fn lane_taken_by(host: &HostUse, kind: JobKind, repo_id: RepoId) -> Option<JobId> {
+    match lane(kind) {
+        Lane::Backup => host.backup,
+        Lane::Maintenance => host
+            .maintenance
+            .iter()
+            .find(|(_, other)| *other == repo_id)
+            .or_else(|| host.maintenance.first().filter(|_| host.maintenance.len() >= MAINTENANCE_LANES))
+            .map(|(job_id, _)| *job_id),
+        Lane::Beside => None,
     }
 }
 
@@ -112,14 +160,12 @@ fn occupy(place: &mut RepoUse, job_id: JobId, kind: JobKind, connected: bool) {
     }
 }
 
-fn hold(job: &Waiting, lanes: &BTreeMap<HostId, JobId>, place: &RepoUse) -> Option<Hold> {
+fn hold(job: &Waiting, host: &HostUse, place: &RepoUse) -> Option<Hold> {
     if !job.connected {
         return Some(Hold::HostOffline);
     }
-    if takes_lane(job.kind)
-        && let Some(other) = lanes.get(&job.host_id)
-    {
-        return Some(Hold::HostBusy { job_id: *other });
+    if let Some(job_id) = lane_taken_by(host, job.kind, job.repo_id) {
+        return Some(Hold::HostBusy { job_id });
     }
     let in_the_way = match job.kind.lock_mode() {
         LockMode::None => return None,
@@ -133,19 +179,45 @@ fn hold(job: &Waiting, lanes: &BTreeMap<HostId, JobId>, place: &RepoUse) -> Opti
     match in_the_way {
         Some((job_id, false)) => Some(Hold::OutOfContact { job_id }),
         Some((job_id, true)) => Some(Hold::RepoBusy { job_id }),
-        None => place.closed_by.map(|job_id| Hold::Draining { job_id }),
+        None => place
+            .door
+            .filter(|door| !passes(job, *door))
+            .map(|door| Hold::Draining { job_id: door.closed_by }),
     }
 }
 
+/// Shared jobs that waited when the door was last opened go through it.
+fn passes(job: &Waiting, door: Door) -> bool {
+    let shared = job.kind.lock_mode() == LockMode::Shared;
+    shared && door.opened_at.is_some_and(|opened_at| job.since <= opened_at)
+}
+
 /// An exclusive job closes the door only when it could start as soon as those inside have left.
-fn close_door(job: &Waiting, hold: &Hold, lanes: &BTreeMap<HostId, JobId>, place: &mut RepoUse) {
+fn close_door(job: &Waiting, hold: &Hold, host: &HostUse, place: &mut RepoUse, now: Timestamp) {
     let exclusive = job.kind.lock_mode() == LockMode::Exclusive;
-    let lane_free = !lanes.contains_key(&job.host_id);
+    let lane_free = lane_taken_by(host, job.kind, job.repo_id).is_none();
     let all_in_contact = place.shared.iter().all(|(_, connected)| *connected);
     let drains = matches!(hold, Hold::RepoBusy { .. } | Hold::Draining { .. });
-    if exclusive && lane_free && all_in_contact && drains && place.closed_by.is_none() {
-        place.closed_by = Some(job.job_id);
+    if exclusive && lane_free && all_in_contact && drains && place.door.is_none() {
+        place.door = Some(Door { closed_by: job.job_id, opened_at: opened_at(job.since, now) });
     }
+}
+
+/// The last time a door that was closed at `since` was opened: after 2 hours, 4 more, 8, 16, then once a day.
+fn opened_at(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let (mut opened_at, mut next, mut stretch) = (None, since + FIRST_DRAIN, FIRST_DRAIN);
+    while next <= now {
+        opened_at = Some(next);
+        stretch = (stretch * 2).min(LONGEST_DRAIN);
+        // Days are not counted one by one: a clock that jumped must not cost anything.
+        let days = if stretch == LONGEST_DRAIN { (now.millis_since(next) / DAY).max(1) } else { 1 };
+        if days > 1 {
+            opened_at = Some(next + days * DAY);
+            break;
+        }
+        next = next + stretch;
+    }
+    opened_at
 }
 
 #[cfg(test)]
@@ -153,7 +225,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::time::Timestamp;
 
     fn id<T>(mint: fn(Timestamp, [u8; 10]) -> T, n: u8) -> T {
         mint(Timestamp::from_millis(i64::from(n)), [n; 10])
@@ -166,7 +237,12 @@ mod tests {
             host_id: id(HostId::mint, host),
             repo_id: id(RepoId::mint, repo),
             connected: true,
+            since: at(0),
         }
+    }
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_millis(hour * HOUR)
     }
 
     fn inside(job: &Waiting) -> Occupying {
@@ -186,7 +262,7 @@ mod tests {
             waiting(2, JobKind::Backup, 2, 1),
             waiting(3, JobKind::Backup, 1, 2),
         ];
-        let verdicts = admit(&jobs, &[]);
+        let verdicts = admit(&jobs, &[], at(0));
         assert_eq!(verdicts[0], Verdict::Start(jobs[0].job_id));
         assert_eq!(verdicts[1], Verdict::Start(jobs[1].job_id));
         assert_eq!(verdicts[2], Verdict::Hold(jobs[2].job_id, Hold::HostBusy { job_id: jobs[0].job_id }));
@@ -197,7 +273,7 @@ mod tests {
         let running = waiting(1, JobKind::Backup, 1, 1);
         let prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)]);
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::RepoBusy { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Hold(late.job_id, Hold::Draining { job_id: prune.job_id }));
     }
@@ -208,11 +284,11 @@ mod tests {
         let mut prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
         prune.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)]);
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
         assert_eq!(verdicts, [Verdict::Hold(prune.job_id, Hold::HostOffline), Verdict::Start(late.job_id)]);
         prune.connected = true;
         running.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)]);
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::OutOfContact { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Start(late.job_id));
     }
@@ -224,6 +300,44 @@ mod tests {
 
     fn shares(kind: JobKind) -> bool {
         ["backup", "stats", "restore", "diff"].contains(&kind.as_str())
+    }
+
+    fn backs_up(kind: JobKind) -> bool {
+        ["backup", "init", "restore", "diff"].contains(&kind.as_str())
+    }
+
+    fn maintains(kind: JobKind) -> bool {
+        ["forget", "prune", "check", "stats"].contains(&kind.as_str())
+    }
+
+    #[test]
+    fn the_door_opens_after_two_hours_for_those_who_waited_and_closes_again() {
+        let running = inside(&waiting(1, JobKind::Backup, 1, 1));
+        let prune = waiting(2, JobKind::Prune, 2, 1);
+        let early = Waiting { since: at(1), ..waiting(3, JobKind::Backup, 3, 1) };
+        let late = Waiting { since: at(3), ..waiting(4, JobKind::Backup, 4, 1) };
+        let verdict = |hour: i64, job: &Waiting| {
+            admit(&[prune.clone(), job.clone()], std::slice::from_ref(&running), at(hour)).remove(1)
+        };
+        let held = |job: &Waiting| Verdict::Hold(job.job_id, Hold::Draining { job_id: prune.job_id });
+        assert_eq!(verdict(1, &early), held(&early));
+        assert_eq!(verdict(2, &early), Verdict::Start(early.job_id));
+        assert_eq!(verdict(5, &early), Verdict::Start(early.job_id));
+        assert_eq!(verdict(5, &late), held(&late));
+        assert_eq!(verdict(6, &late), Verdict::Start(late.job_id));
+    }
+
+    #[test]
+    fn the_door_opens_at_2_6_14_30_54_hours_and_daily_from_there() {
+        let opened = |hour: i64| opened_at(at(0), at(hour)).map(|at| at.as_millis() / HOUR);
+        let expected = [(1, None), (2, Some(2)), (5, Some(2)), (6, Some(6)), (13, Some(6)), (14, Some(14))];
+        for (hour, at) in expected {
+            assert_eq!(opened(hour), at, "after {hour} hours");
+        }
+        let later = [(30, 30), (53, 30), (54, 54), (77, 54), (78, 78), (54 + 24 * 400 + 5, 54 + 24 * 400)];
+        for (hour, at) in later {
+            assert_eq!(opened(hour), Some(at), "after {hour} hours");
+        }
     }
 
     fn job() -> impl Strategy<Value = (JobKind, u8, u8, bool)> {
@@ -249,7 +363,7 @@ mod tests {
             let mut ends = ends.into_iter();
             loop {
                 let occupying: Vec<Occupying> = running.iter().map(inside).collect();
-                let verdicts = admit(&queue, &occupying);
+                let verdicts = admit(&queue, &occupying, at(0));
                 prop_assert_eq!(verdicts.len(), queue.len());
                 for verdict in &verdicts {
                     if let Verdict::Start(job_id) = verdict {
@@ -263,11 +377,16 @@ mod tests {
                             && ((alone(a.kind) && (alone(b.kind) || shares(b.kind)))
                                 || (alone(b.kind) && shares(a.kind)));
                         prop_assert!(!clash, "{:?} beside {:?}", a, b);
-                        let both = a.host_id == b.host_id
-                            && a.kind != JobKind::Unlock
-                            && b.kind != JobKind::Unlock;
+                        let both = a.host_id == b.host_id && backs_up(a.kind) && backs_up(b.kind);
                         prop_assert!(!both, "{:?} and {:?} on one host", a, b);
+                        let same = a.host_id == b.host_id && a.repo_id == b.repo_id;
+                        prop_assert!(!(same && maintains(a.kind) && maintains(b.kind)), "{:?} and {:?}", a, b);
                     }
+                }
+                for host in 0..4 {
+                    let host_id = id(HostId::mint, host);
+                    let busy = running.iter().filter(|job| job.host_id == host_id && maintains(job.kind)).count();
+                    prop_assert!(busy <= 2, "{busy} maintenance jobs on one host");
                 }
                 match ends.next() {
                     Some(end) if !running.is_empty() => { running.remove(end.index(running.len())); }
@@ -290,7 +409,7 @@ mod tests {
                 .collect();
             let rounds = queue.len();
             for _ in 0..rounds {
-                let started: Vec<JobId> = admit(&queue, &[])
+                let started: Vec<JobId> = admit(&queue, &[], at(0))
                     .into_iter()
                     .filter_map(|verdict| match verdict {
                         Verdict::Start(job_id) => Some(job_id),

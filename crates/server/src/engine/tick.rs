@@ -49,7 +49,7 @@ impl Engine {
         let mut holds = std::collections::BTreeMap::new();
         let mut intents = Vec::new();
         // One verdict for each waiting job, in the same order.
-        for (queued, verdict) in view.queued.iter().zip(admit(&waiting, &occupying)) {
+        for (queued, verdict) in view.queued.iter().zip(admit(&waiting, &occupying, self.now())) {
             match verdict {
                 Verdict::Start(job_id) => intents.push(DispatchIntent {
                     job_id,
@@ -116,6 +116,7 @@ impl Engine {
             host_id: job.host_id,
             repo_id: job.repo_id,
             connected: self.dispatch.epoch(job.host_id).is_some(),
+            since: job.created_at,
         }
     }
 
