@@ -5,8 +5,10 @@
 
 mod house;
 mod process;
+mod rest;
 mod tools;
 
 pub use house::{Agent, House};
 pub use process::{Process, wait_for};
+pub use rest::{RestServer, Rights};
 pub use tools::{Restic, binary, rest_server, restic_newest, restic_oldest};
