@@ -3,7 +3,6 @@
 use std::error::Error;
 
 use restic_manager_core::api::JobView;
-use restic_manager_core::model::JobState;
 
 use crate::client::ClientError;
 use crate::connection::ConnectionError;
@@ -11,6 +10,7 @@ use crate::context::ContextError;
 use crate::exit::Exit;
 use crate::input::InputError;
 use crate::resolve::ResolveError;
+use crate::ui::does;
 
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
@@ -95,17 +95,7 @@ impl CliError {
 }
 
 fn ending(view: &JobView) -> String {
-    let state = match view.job.state {
-        JobState::Queued | JobState::Dispatched => "waits",
-        JobState::Running => "runs",
-        JobState::Succeeded => "succeeded",
-        JobState::Warning => "succeeded with warnings",
-        JobState::Failed => "failed",
-        JobState::Cancelled => "was cancelled",
-        JobState::Lost => "was lost",
-        JobState::Superseded => "was done by the agent itself",
-        JobState::Withdrawn => "was withdrawn before it started",
-    };
+    let state = does(view.job.state);
     match &view.job.message {
         Some(message) => format!("{state}: {message}"),
         None => state.to_owned(),

@@ -152,7 +152,7 @@ impl Client {
         if is_id(wanted) {
             return Ok(wanted.to_owned());
         }
-        let schedules = named(&self.get(&Route::new(["hosts", host_id, "schedules"]))?)?;
+        let schedules = named(&self.all(&Route::new(["hosts", host_id, "schedules"]))?)?;
         Ok(pick(Kind::Schedule, wanted, &schedules)?.id)
     }
 
@@ -163,8 +163,7 @@ impl Client {
 
     /// The host's source groups with their names.
     pub(crate) fn groups(&self, host_id: &str) -> Result<Vec<Named>, CliError> {
-        // What belongs to one host comes in one page.
-        named(&self.get(&Route::new(["hosts", host_id, "source-groups"]))?)
+        named(&self.all(&Route::new(["hosts", host_id, "source-groups"]))?)
     }
 }
 

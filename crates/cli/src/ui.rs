@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::client::Body;
 use crate::error::CliError;
 
-pub(crate) use humane::{ago, capitalised, clean, count, instant, size, took};
+pub(crate) use humane::{ago, capitalised, clean, count, does, instant, size, took};
 pub(crate) use view::{Cell, Grid, Tone, View};
 pub(crate) use watch::{LogLines, Watch};
 

@@ -5,8 +5,8 @@ use restic_manager_core::api::{AttachmentView, AttachmentWrite, Page};
 use restic_manager_core::model::{AppendOnly, CredentialInfo, CredentialKind, Role};
 use restic_manager_core::text::ResticHost;
 
-use super::Session;
 use super::credentials::Credential;
+use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::Confirmation;
 use crate::route::Route;
@@ -45,6 +45,8 @@ pub(crate) struct Detach {
 pub(crate) struct Attachments {
     /// The host
     host: String,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -126,7 +128,7 @@ impl Detach {
 impl Attachments {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let route = Route::new(["hosts", &session.client.host_id(&self.host)?, "attachments"]);
-        session.ui.show_page(&session.client.get(&route)?, |page, _| table(page))
+        session.ui.show_page(&self.listing.fetch(&session.client, route)?, |page, _| table(page))
     }
 }
 
@@ -188,7 +190,8 @@ pub(crate) fn card(view: &AttachmentView, look: &Look) -> View {
     View::Card(lines)
 }
 
-fn described(credential: &CredentialInfo, look: &Look) -> String {
+/// A credential in one line, without its secrets.
+pub(crate) fn described(credential: &CredentialInfo, look: &Look) -> String {
     let mut text = credential.url.clone();
     if let Some(user) = &credential.rest_user {
         text.push_str(&format!(", user {user}"));

@@ -12,7 +12,7 @@ use crate::client::{Body, ClientError};
 use crate::error::CliError;
 use crate::follow::Follower;
 use crate::route::Route;
-use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, count, instant, size, took};
+use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, count, does, instant, size, took};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -121,12 +121,9 @@ impl Command {
 
 fn cancelled(job: &JobId, state: JobState) -> String {
     if state.is_final() {
-        return format!("the job is {}", state.as_str());
+        return format!("the job {}", does(state));
     }
-    format!(
-        "the job is asked to stop; it is {} yet: rmctl job wait {job} tells when it is over",
-        state.as_str()
-    )
+    format!("the job is asked to stop and still {}: rmctl job wait {job} tells when it is over", does(state))
 }
 
 /// Follows jobs one after the other and shows how they ended; the first that did not succeed decides the exit code.
@@ -172,7 +169,7 @@ fn verdict(view: JobView) -> Result<(), CliError> {
             Err(CliError::Job(Box::new(view)))
         }
         JobState::Queued | JobState::Dispatched | JobState::Running => {
-            let detail = format!("the stream ended while the job is {}", view.job.state.as_str());
+            let detail = format!("the stream ended while the job still {}", does(view.job.state));
             Err(ClientError::NotUnderstood { detail }.into())
         }
     }

@@ -9,7 +9,7 @@ use restic_manager_core::model::Schedule;
 use restic_manager_core::schedule::{CronExpr, Zone};
 use restic_manager_core::text::DisplayName;
 
-use super::Session;
+use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::Confirmation;
 use crate::resolve::Named;
@@ -22,6 +22,8 @@ pub(crate) enum Command {
     Ls {
         /// The host
         host: String,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Show one schedule
     Show(Which),
@@ -105,9 +107,9 @@ impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let Session { client, ui } = session;
         match self {
-            Self::Ls { host } => {
+            Self::Ls { host, listing } => {
                 let host_id = client.host_id(host)?;
-                let body = client.get(&Route::new(["hosts", &host_id, "schedules"]))?;
+                let body = listing.fetch(client, Route::new(["hosts", &host_id, "schedules"]))?;
                 let names = Names::of(session, &host_id)?;
                 ui.show_page(&body, |page, look| table(page, &names, look))
             }

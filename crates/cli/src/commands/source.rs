@@ -8,7 +8,7 @@ use restic_manager_core::model::{BackupOptions, SourceGroup};
 use restic_manager_core::retention::{KeepPolicy, KeepWithin};
 use restic_manager_core::text::{DisplayName, ExcludePattern, SourcePath, Tag};
 
-use super::Session;
+use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::Confirmation;
 use crate::route::Route;
@@ -20,6 +20,8 @@ pub(crate) enum Command {
     Ls {
         /// The host
         host: String,
+        #[command(flatten)]
+        listing: Listing,
     },
     /// Show one source group
     Show {
@@ -159,9 +161,9 @@ impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let Session { client, ui } = session;
         match self {
-            Self::Ls { host } => {
+            Self::Ls { host, listing } => {
                 let route = Route::new(["hosts", &client.host_id(host)?, "source-groups"]);
-                ui.show_page(&client.get(&route)?, table)
+                ui.show_page(&listing.fetch(client, route)?, table)
             }
             Self::Show { host, source } => ui.show(&client.get(&route(session, host, source)?)?, card),
             Self::Create { host, name, tag, content } => create(session, host, name, tag.as_ref(), content),

@@ -42,7 +42,7 @@ fn nothing(status: &FleetStatus) -> &'static str {
 /// The codes are the server's and may grow: one that is not known is as bad as the others.
 fn tone(thing: &Attention) -> Tone {
     match thing.code.as_str() {
-        "backup_warning" | "never_seen" | "no_backup" => Tone::Warning,
+        "job_warning" | "never_seen" | "no_backup" => Tone::Warning,
         _ => Tone::Bad,
     }
 }

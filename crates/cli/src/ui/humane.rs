@@ -1,6 +1,7 @@
 //! Numbers and times as people say them.
 
 use jiff::tz::TimeZone;
+use restic_manager_core::model::JobState;
 use restic_manager_core::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
 
 /// How long ago, or in how long, in one unit: `3 min ago`, `in 5 h`.
@@ -67,6 +68,22 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         (_, None) => format!("{number} {noun}s"),
+    }
+}
+
+/// What a job does or did, as the verb of a sentence: `the backup of home` + `was cancelled`.
+pub(crate) const fn does(state: JobState) -> &'static str {
+    match state {
+        JobState::Queued => "waits",
+        JobState::Dispatched => "is being handed to its agent",
+        JobState::Running => "runs",
+        JobState::Succeeded => "succeeded",
+        JobState::Warning => "ended with a warning",
+        JobState::Failed => "failed",
+        JobState::Cancelled => "was cancelled",
+        JobState::Lost => "was lost",
+        JobState::Superseded => "was done by the agent itself",
+        JobState::Withdrawn => "was withdrawn before it started",
     }
 }
 

@@ -8,7 +8,7 @@ use restic_manager_core::api::JobView;
 use restic_manager_core::model::LogLine;
 use restic_manager_core::restic::Progress;
 
-use super::{clean, count, note, print, size, took, warn};
+use super::{clean, count, does, note, print, size, took, warn};
 use crate::error::CliError;
 
 /// What of a followed job is shown.
@@ -103,8 +103,8 @@ fn standing(view: &JobView) -> String {
     };
     let why = view.hold_sentence.as_deref().or(job.message.as_deref());
     match why {
-        Some(why) => format!("{what}: {}, {why}", job.state.as_str()),
-        None => format!("{what}: {}", job.state.as_str()),
+        Some(why) => format!("{what} {}: {why}", does(job.state)),
+        None => format!("{what} {}", does(job.state)),
     }
 }
 

@@ -37,7 +37,7 @@ fn the_log_is_data_and_goes_on_after_a_lost_connection() {
     assert_eq!(done.stdout, "line 0\nline 1\nline 2\nline 3\nline 4\nline 8\n");
     assert!(done.stderr.contains("connection was lost"), "{}", done.stderr);
     assert!(done.stderr.contains("3 lines of the log are missing"), "{}", done.stderr);
-    assert!(done.stderr.contains("backup of home on web1 to offsite: succeeded"), "{}", done.stderr);
+    assert!(done.stderr.contains("backup of home on web1 to offsite succeeded"), "{}", done.stderr);
     let asked = server.asked();
     assert_eq!(
         server.lines(),
@@ -87,7 +87,7 @@ fn a_followed_run_answers_with_the_jobs_as_they_ended() {
     let done = ask(&server, &["run", HOST, GROUP, "--follow", "-o", "json"]);
     assert_eq!(done.code, 0, "{}", done.stderr);
     assert_eq!(done.stdout, format!("{{\"jobs\":[{}]}}\n", job(0)));
-    assert!(done.stderr.contains("queued, the host is busy with another job"), "{}", done.stderr);
+    assert!(done.stderr.contains("to offsite waits: the host is busy with another job"), "{}", done.stderr);
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn a_cancelled_job_is_said_to_stop_and_not_to_be_over() {
     let server = Server::start().json(&line, 202, &body);
     let done = ask(&server, &["job", "cancel", JOB]);
     assert_eq!((done.code, done.stdout.as_str()), (0, ""), "{}", done.stderr);
-    assert!(done.stderr.contains("asked to stop; it is running yet"), "{}", done.stderr);
+    assert!(done.stderr.contains("asked to stop and still runs"), "{}", done.stderr);
     assert_eq!(ask(&server, &["job", "cancel", JOB, "--field", "state"]).stdout, "running\n");
     let body = r#"{"code":"job_over","message":"the job is over"}"#;
     let server = Server::start().json(&line, 409, body);

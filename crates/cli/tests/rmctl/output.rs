@@ -129,3 +129,53 @@ fn a_reader_that_leaves_is_no_failure() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
 }
+
+#[test]
+fn a_name_is_found_on_whatever_page_of_a_hosts_lists_it_stands() {
+    let host = "01900000-0000-7000-8000-000000000001";
+    let first = r#"{"items":[{"id":"a","name":"other"}],"next_cursor":"p2"}"#;
+    let mut server = Server::start();
+    for (list, answers) in [
+        ("source-groups", include_str!("../answers/source-groups.json")),
+        ("schedules", include_str!("../answers/schedules.json")),
+    ] {
+        let page: serde_json::Value = serde_json::from_str(answers).unwrap();
+        let one = &page["items"][0];
+        let path = format!("GET /api/hosts/{host}/{list}");
+        server = server
+            .json(&format!("{path}?limit=500"), 200, first)
+            .json(&format!("{path}?limit=500&cursor=p2"), 200, answers)
+            .json(&format!("{path}/{}", one["id"].as_str().unwrap()), 200, &one.to_string());
+    }
+    let name = |answers: &str| {
+        let page: serde_json::Value = serde_json::from_str(answers).unwrap();
+        page["items"][0]["name"].as_str().unwrap().to_owned()
+    };
+    let source = name(include_str!("../answers/source-groups.json"));
+    let schedule = name(include_str!("../answers/schedules.json"));
+    for arguments in [["source", "show", host, &source], ["schedule", "show", host, &schedule]] {
+        let done = ask(&server, &[&arguments[..], &["--field", "name"]].concat());
+        assert_eq!((done.code, done.stdout.trim_end()), (0, arguments[3]), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn the_lists_of_a_host_are_paged_like_all_others() {
+    let host = "01900000-0000-7000-8000-000000000001";
+    for (words, list) in [
+        (["source", "ls"], "source-groups"),
+        (["schedule", "ls"], "schedules"),
+        (["host", "attachments"], "attachments"),
+    ] {
+        let path = format!("GET /api/hosts/{host}/{list}");
+        let server = Server::start()
+            .json(&format!("{path}?limit=1&cursor=p2"), 200, r#"{"items":[],"next_cursor":"p3"}"#)
+            .json(&format!("{path}?limit=500"), 200, r#"{"items":[{"a":1}],"next_cursor":"p2"}"#)
+            .json(&format!("{path}?limit=500&cursor=p2"), 200, r#"{"items":[{"b":2}],"next_cursor":null}"#);
+        let page = |more: &[&str]| ask(&server, &[&words[..], &[host, "-o", "json"], more].concat());
+        let one = page(&["--limit", "1", "--cursor", "p2"]);
+        assert_eq!(one.stdout, "{\"items\":[],\"next_cursor\":\"p3\"}\n", "{}", one.stderr);
+        let all = page(&["--all"]);
+        assert_eq!(all.stdout, "{\"items\":[{\"a\":1},{\"b\":2}],\"next_cursor\":null}\n", "{}", all.stderr);
+    }
+}
