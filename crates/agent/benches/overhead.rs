@@ -25,7 +25,7 @@ use restic_manager_core::model::{BackupOptions, CredentialSecret, FinalState};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{ResticHost, SourcePath, Tag};
 use restic_manager_core::time::Timestamp;
-use restic_manager_core::wire::{BackupSpec, CommandRun, JobSpec};
+use restic_manager_core::wire::{AutoUnlock, BackupSpec, CommandRun, JobSpec};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +199,7 @@ impl Bench {
                 run: None,
                 attempt: 1,
                 requires_admin_creds: false,
+                auto_unlock: AutoUnlock::Off,
                 limit_upload_kib: None,
                 limit_download_kib: None,
                 spec: JobSpec::Backup(BackupSpec {

@@ -93,7 +93,12 @@ pub(crate) async fn adopted(
 ) -> Ran {
     let facts = Facts::with_missing_includes(missing_includes);
     let deadline = match context.command.spec {
-        JobSpec::Init | JobSpec::Backup(_) => Deadline::None,
+        JobSpec::Init
+        | JobSpec::Backup(_)
+        | JobSpec::Forget(_)
+        | JobSpec::Prune
+        | JobSpec::Check(_)
+        | JobSpec::Unlock(_) => Deadline::None,
         JobSpec::Stats => Deadline::After(context.times.query),
     };
     follow(context, log, running, facts, told, deadline).await

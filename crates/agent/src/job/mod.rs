@@ -27,6 +27,7 @@ mod times;
 use std::path::PathBuf;
 
 use restic_manager_core::model::{CredentialSecret, ResticRepoId};
+use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::wire::{AgentMessage, CommandRun, JobFinished, JobSpec, JobStarted};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -153,6 +154,9 @@ async fn carry_out(context: &mut Context, log: &mut JobLog) -> Ending {
         JobSpec::Init => init::run(context, log).await,
         JobSpec::Backup(spec) => backup::run(context, log, &spec).await,
         JobSpec::Stats => stats::run(context, log).await,
+        JobSpec::Forget(_) | JobSpec::Prune | JobSpec::Check(_) | JobSpec::Unlock(_) => {
+            Ending::failed(OutcomeClass::Unknown, "this agent cannot do maintenance", "update the agent")
+        }
     }
 }
 
@@ -176,6 +180,9 @@ async fn conclude(context: &mut Context, log: &mut JobLog, ran: Ran) -> Ending {
         JobSpec::Init => init::conclude(context, log, ran).await,
         JobSpec::Backup(spec) => backup::conclude(context, log, &spec, ran).await,
         JobSpec::Stats => stats::conclude(context, log, ran).await,
+        JobSpec::Forget(_) | JobSpec::Prune | JobSpec::Check(_) | JobSpec::Unlock(_) => {
+            Ending::failed(OutcomeClass::Unknown, "this agent cannot do maintenance", "update the agent")
+        }
     }
 }
 

@@ -109,6 +109,7 @@ fn known(measured: &RawDataStats) -> RepoStats {
         uncompressed_bytes: measured.total_uncompressed_size,
         snapshot_count: Some(measured.snapshots_count),
         measured_at: Some(now()),
+        ..RepoStats::default()
     }
 }
 

@@ -18,7 +18,8 @@ use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{ExcludePattern, ResticHost, SourcePath, Tag};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{
-    AgentMessage, BackupSpec, CommandRun, JobFinished, JobProgress, JobSpec, RepoStatsReport, SnapshotsReport,
+    AgentMessage, AutoUnlock, BackupSpec, CommandRun, JobFinished, JobProgress, JobSpec, RepoStatsReport,
+    SnapshotsReport,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -179,6 +180,7 @@ esac
                 run: None,
                 attempt: 1,
                 requires_admin_creds: false,
+                auto_unlock: AutoUnlock::Off,
                 limit_upload_kib: None,
                 limit_download_kib: None,
                 spec,

@@ -10,7 +10,8 @@ use restic_manager_core::schedule::{Cadence, Zone};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{DisplayName, ResticHost};
 use restic_manager_core::wire::{
-    CommandRun, ConfigUpdate, JobProgress, JobSpec, JobStarted, LogBatch, PlanSchedule, ScheduleSet,
+    AutoUnlock, CommandRun, ConfigUpdate, JobProgress, JobSpec, JobStarted, LogBatch, PlanSchedule,
+    ScheduleSet,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -215,6 +216,7 @@ pub(super) fn command(n: u8, epoch: i64) -> CommandRun {
         run: None,
         attempt: 1,
         requires_admin_creds: false,
+        auto_unlock: AutoUnlock::Off,
         limit_upload_kib: None,
         limit_download_kib: None,
         spec: JobSpec::Stats,
