@@ -40,6 +40,9 @@ pub struct Accepted {
     /// Why it waits, when it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// For a check: how much of the data it reads, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subset_pct: Option<u8>,
 }
 
 /// What a follower of a job is told, one JSON text a message.
