@@ -50,8 +50,12 @@ impl ProcessIdentity {
     pub fn signal(&self, sent: Sent) -> io::Result<()> {
         let signal = match sent {
             Sent::Nothing => return Ok(()),
-            Sent::SigInt(StopReason::Cancel | StopReason::Unreachable) => Signal::INT,
-            Sent::SigKill(StopReason::Cancel | StopReason::Unreachable) => Signal::KILL,
+            Sent::SigInt(StopReason::Cancel | StopReason::Unreachable | StopReason::DeleteRefused) => {
+                Signal::INT
+            }
+            Sent::SigKill(StopReason::Cancel | StopReason::Unreachable | StopReason::DeleteRefused) => {
+                Signal::KILL
+            }
         };
         match Pid::from_raw(self.pid) {
             Some(pid) if self.is_alive() => Ok(kill_process_group(pid, signal)?),

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use serde::{Deserialize, Serialize};
 
 use super::{Capabilities, LockId, SnapshotId};
+use crate::retention::KeepPolicy;
 use crate::text::{ExcludePattern, ResticHost, SourcePath, Tag};
 
 /// One thing that restic is asked to do.
@@ -20,6 +21,8 @@ pub enum Command {
     Backup(Backup),
     /// `snapshots`: lists them.
     Snapshots(SnapshotFilter),
+    /// `snapshots --no-lock`: lists them whoever holds the repository.
+    PeekSnapshots(SnapshotFilter),
     /// `stats --mode raw-data`: bytes that snapshots refer to.
     Stats,
     /// `check`.
@@ -28,8 +31,10 @@ pub enum Command {
     Forget(Forget),
     /// `prune`: removes data that no snapshot needs.
     Prune,
-    /// `unlock`: removes stale locks. Never with `--remove-all`, which takes live ones too.
+    /// `unlock`: removes stale locks.
     Unlock,
+    /// `unlock --remove-all`: takes live locks too, whose owners go on all the same. Only ever an operator's act.
+    UnlockAll,
     /// `list locks`.
     ListLocks,
     /// `cat lock`: what one lock says.
@@ -134,7 +139,7 @@ pub struct SubsetPercent(u8);
 pub struct Forget {
     host: ResticHost,
     tag: Tag,
-    keep: Keep,
+    keep: Vec<String>,
     preview: bool,
 }
 
@@ -239,7 +244,19 @@ impl Forget {
         if keep.is_empty() {
             return Err(CommandError::EmptyPolicy);
         }
-        Ok(Self { host, tag, keep, preview: false })
+        Ok(Self { host, tag, keep: keep.args().collect(), preview: false })
+    }
+
+    /// Applies the policy of a source group to the snapshots that carry both this host and this tag.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError::EmptyPolicy`].
+    pub fn by_policy(host: ResticHost, tag: Tag, keep: &KeepPolicy) -> Result<Self, CommandError> {
+        if keep.is_empty() {
+            return Err(CommandError::EmptyPolicy);
+        }
+        Ok(Self { host, tag, keep: keep.to_args(), preview: false })
     }
 
     /// The same, but only saying what would be removed. It takes an exclusive lock all the same.
@@ -272,12 +289,12 @@ impl Command {
         match self {
             Self::Init => Kind::Init,
             Self::Backup(_) => Kind::Backup,
-            Self::Snapshots(_) => Kind::Snapshots,
+            Self::Snapshots(_) | Self::PeekSnapshots(_) => Kind::Snapshots,
             Self::Stats => Kind::Stats,
             Self::Check(_) => Kind::Check,
             Self::Forget(_) => Kind::Forget,
             Self::Prune => Kind::Prune,
-            Self::Unlock => Kind::Unlock,
+            Self::Unlock | Self::UnlockAll => Kind::Unlock,
             Self::ListLocks => Kind::ListLocks,
             Self::CatLock(_) => Kind::CatLock,
             Self::CatConfig => Kind::CatConfig,
@@ -304,6 +321,10 @@ impl Command {
             Self::Init => args.flags(&["init", "--json"]),
             Self::Backup(backup) => backup.head(args),
             Self::Snapshots(filter) => filter.head(args),
+            Self::PeekSnapshots(filter) => {
+                filter.head(args);
+                args.flag("--no-lock");
+            }
             Self::Stats => args.flags(&["stats", "--json", "--mode", "raw-data"]),
             Self::Check(read_data) => {
                 args.flag("check");
@@ -318,6 +339,7 @@ impl Command {
             // Prune has no JSON of its own; from 0.18.0 the flag makes its last error an object.
             Self::Prune => args.flags(&["prune", "--json"]),
             Self::Unlock => args.flags(&["unlock", "--json"]),
+            Self::UnlockAll => args.flags(&["unlock", "--remove-all", "--json"]),
             Self::ListLocks => args.flags(&["list", "locks", "--no-lock"]),
             Self::CatLock(id) => args.flags(&["cat", "lock", id.as_str(), "--no-lock"]),
             Self::CatConfig => args.flags(&["cat", "config", "--no-lock"]),
@@ -353,7 +375,9 @@ impl Command {
             | Self::Forget(_)
             | Self::Prune => true,
             Self::Init
+            | Self::PeekSnapshots(_)
             | Self::Unlock
+            | Self::UnlockAll
             | Self::ListLocks
             | Self::CatLock(_)
             | Self::CatConfig
@@ -400,7 +424,7 @@ impl Forget {
         args.pair("--host", &self.host);
         args.pair("--tag", &self.tag);
         args.pair("--group-by", &"host");
-        args.0.extend(self.keep.args());
+        args.0.extend(self.keep.iter().cloned());
         if self.preview {
             args.flag("--dry-run");
         }
@@ -489,6 +513,13 @@ mod tests {
     fn an_empty_policy_cannot_be_forgotten_by() {
         let empty = Forget::new(ResticHost::new("h").unwrap(), Tag::new("t").unwrap(), Keep::default());
         assert_eq!(empty, Err(CommandError::EmptyPolicy));
+        let host = ResticHost::new("h").unwrap();
+        let empty = Forget::by_policy(host.clone(), Tag::new("t").unwrap(), &KeepPolicy::default());
+        assert_eq!(empty, Err(CommandError::EmptyPolicy));
+        let keep: KeepPolicy = serde_json::from_str(r#"{"daily":7,"within":"2m"}"#).unwrap();
+        let forget = Forget::by_policy(host, Tag::new("t").unwrap(), &keep).unwrap();
+        let expected = "forget --json --host h --tag t --group-by host --keep-daily 7 --keep-within 2m";
+        assert_eq!(words(&Command::Forget(forget), old()), expected);
         assert!(serde_json::from_str::<Keep>(r#"{"last":0}"#).is_err());
         assert!(serde_json::from_str::<Keep>(r#"{"last":-1}"#).is_err());
     }
@@ -498,6 +529,7 @@ mod tests {
         assert_eq!(words(&Command::Prune, new()), "prune --json --retry-lock 30s");
         assert_eq!(words(&Command::Prune, old()), "prune --json");
         assert_eq!(words(&Command::Unlock, new()), "unlock --json");
+        assert_eq!(words(&Command::UnlockAll, new()), "unlock --remove-all --json");
         assert_eq!(words(&Command::CatConfig, new()), "cat config --no-lock");
         assert_eq!(words(&Command::Init, new()), "init --json");
         assert_eq!(words(&Command::Version, new()), "version --json");
@@ -521,6 +553,8 @@ mod tests {
         };
         let args = words(&Command::Snapshots(filter), old());
         assert_eq!(args, "snapshots --json --host h --tag t abababab");
+        let peek = Command::PeekSnapshots(SnapshotFilter::default());
+        assert_eq!(words(&peek, new()), "snapshots --json --no-lock");
         assert_eq!(words(&Command::Stats, old()), "stats --json --mode raw-data");
         let id = LockId::new("a".repeat(64)).unwrap();
         assert_eq!(words(&Command::CatLock(id), old()), format!("cat lock {} --no-lock", "a".repeat(64)));

@@ -36,4 +36,6 @@ pub enum StopReason {
     Cancel,
     /// The repository did not answer for too long.
     Unreachable,
+    /// The server refused to delete, and restic goes on asking: 0.14.0 does so for 44 s.
+    DeleteRefused,
 }

@@ -12,6 +12,7 @@ mod capabilities;
 mod check;
 mod class;
 mod command;
+mod counter;
 mod diagnosis;
 mod environment;
 mod exit;
@@ -38,15 +39,16 @@ pub use command::{
     Backup, Command, CommandError, Forget, GlobalOptions, Keep, Kind, ReadData, RetryLock, SnapshotFilter,
     SubsetPercent,
 };
+pub use counter::{Counter, parse_counter};
 pub use environment::{Access, Environment, EnvironmentError, is_inherited_removed};
 pub use exit::{Exit, Sent, StopReason};
 pub use facts::Facts;
-pub use forget::{ForgetGroup, parse_forget};
+pub use forget::{ForgetGroup, KeepReason, ReasonedSnapshot, parse_forget};
 pub use id::{IdError, LockId, SnapshotId};
 pub use init::{InitReport, parse_init};
 pub use line::{Line, Stream, parse_line};
 pub use lock::{Lock, RepoConfig, parse_cat_config, parse_cat_lock, parse_list_locks, parse_unlocked};
-pub use outcome::{Ended, Outcome, classify};
+pub use outcome::{Ended, Outcome, classify, retries_refused_delete};
 pub use prune::{PruneReport, parse_prune};
 pub use repo_url::{Backend, RepoUrl, RepoUrlError, Separated};
 pub use sighting::{LockSighting, is_locked, sight_lock};

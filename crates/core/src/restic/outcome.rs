@@ -71,6 +71,7 @@ pub fn classify(ended: &Ended<'_>) -> Outcome {
             ..Outcome::new(OutcomeClass::Cancelled, "stopped on request, in the end by force")
         },
         Sent::SigInt(StopReason::Unreachable) | Sent::SigKill(StopReason::Unreachable) => gave_up(&said),
+        Sent::SigInt(StopReason::DeleteRefused) | Sent::SigKill(StopReason::DeleteRefused) => append_only(),
     }
 }
 
@@ -155,6 +156,16 @@ fn is_append_only(said: &Diagnosis) -> bool {
     let denied = |line: &str| super::diagnosis::trouble(line) == Some(Trouble::Denied);
     said.lines().any(|line| line.starts_with("Remove(<") && denied(line))
         || said.headline().contains("blob not removed") && denied(said.headline())
+}
+
+/// Whether a line of standard error says that the server refused to delete, and that restic will ask again.
+///
+/// Locks are left out: an append-only server lets them go.
+pub fn retries_refused_delete(line: &str) -> bool {
+    let deletes = line.starts_with("Remove(<") && !line.starts_with("Remove(<lock/");
+    deletes
+        && line.contains(" returned error, retrying after ")
+        && super::diagnosis::trouble(line) == Some(Trouble::Denied)
 }
 
 fn gave_up(said: &Diagnosis) -> Outcome {
@@ -381,6 +392,24 @@ mod tests {
             (outcome.class, outcome.message.as_str()),
             (OutcomeClass::Unknown, "1 snapshot could not be removed")
         );
+    }
+
+    #[test]
+    fn a_run_stopped_because_deletes_are_refused_is_append_only() {
+        let line = "Remove(<snapshot/5366d75a71>) returned error, retrying after 552.330144ms: blob not removed, server response: 403 Forbidden (403)";
+        assert!(retries_refused_delete(line));
+        for other in [
+            line.replace("<snapshot/", "<lock/"),
+            line.replace("Remove(", "Save("),
+            line.replace("403 Forbidden (403)", "503 Service Unavailable (503)"),
+            line.replace("returned error, retrying after", "failed after"),
+        ] {
+            assert!(!retries_refused_delete(&other), "{other}");
+        }
+        for exit in [Exit::Code(130), Exit::Code(1), Exit::Signal(9)] {
+            let outcome = ended(Kind::Forget, exit, Sent::SigInt(StopReason::DeleteRefused), &saying(line));
+            assert_eq!(outcome.class, OutcomeClass::AppendOnly);
+        }
     }
 
     #[test]
