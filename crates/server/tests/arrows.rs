@@ -47,6 +47,7 @@ fn each_library_stays_in_its_crate() {
         ("warp", &["restic-manager-server"][..]),
         ("matchit", &["restic-manager-server"][..]),
         ("argon2", &["restic-manager-server"][..]),
+        ("askama", &["restic-manager-server"][..]),
         ("tokio", &["restic-manager-store", "restic-manager-agent", "restic-manager-server"][..]),
         ("clap", &["restic-manager-agent", "restic-manager-server", "restic-manager-cli"][..]),
         ("age", &["restic-manager-agent", "restic-manager-server"][..]),
