@@ -205,15 +205,14 @@ fn close_door(job: &Waiting, hold: &Hold, host: &HostUse, place: &mut RepoUse, n
 
 /// The last time a door that was closed at `since` was opened: after 2 hours, 4 more, 8, 16, then once a day.
 fn opened_at(since: Timestamp, now: Timestamp) -> Option<Timestamp> {
-    let (mut opened_at, mut next, mut stretch) = (None, since + FIRST_DRAIN, FIRST_DRAIN);
+    let (mut next, mut stretch) = (since + FIRST_DRAIN, FIRST_DRAIN);
+    let mut opened_at = None;
     while next <= now {
         opened_at = Some(next);
-        stretch = (stretch * 2).min(LONGEST_DRAIN);
-        // Days are not counted one by one: a clock that jumped must not cost anything.
-        let days = if stretch == LONGEST_DRAIN { (now.millis_since(next) / DAY).max(1) } else { 1 };
-        if days > 1 {
-            opened_at = Some(next + days * DAY);
-            break;
+        stretch *= 2;
+        if stretch >= LONGEST_DRAIN {
+            // From here on once a day; the days are not counted one by one, whatever a clock did.
+            return Some(next + now.millis_since(next) / LONGEST_DRAIN * LONGEST_DRAIN);
         }
         next = next + stretch;
     }
@@ -325,6 +324,23 @@ mod tests {
         assert_eq!(verdict(5, &early), Verdict::Start(early.job_id));
         assert_eq!(verdict(5, &late), held(&late));
         assert_eq!(verdict(6, &late), Verdict::Start(late.job_id));
+    }
+
+    #[test]
+    fn a_host_runs_two_maintenance_jobs_on_different_repositories_beside_its_backup() {
+        let jobs = [
+            waiting(1, JobKind::Check, 1, 1),
+            waiting(2, JobKind::Prune, 1, 2),
+            waiting(3, JobKind::Forget, 1, 3),
+            waiting(4, JobKind::Backup, 1, 4),
+            waiting(5, JobKind::Unlock, 1, 1),
+        ];
+        let verdicts = admit(&jobs, &[], at(0));
+        let start = |n: usize| Verdict::Start(jobs[n].job_id);
+        let busy = Verdict::Hold(jobs[2].job_id, Hold::HostBusy { job_id: jobs[0].job_id });
+        assert_eq!(verdicts, [start(0), start(1), busy, start(3), start(4)]);
+        let same_repo = [waiting(1, JobKind::Stats, 1, 1), waiting(2, JobKind::Stats, 1, 1)];
+        assert!(matches!(admit(&same_repo, &[], at(0))[1], Verdict::Hold(_, Hold::HostBusy { .. })));
     }
 
     #[test]

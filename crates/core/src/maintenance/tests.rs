@@ -184,6 +184,60 @@ fn a_host_that_is_away_is_not_looked_for() {
     assert_eq!(decide(&away, at(1, 3, 0)).wake_at, None);
 }
 
+#[test]
+fn what_is_held_or_due_is_looked_at_again_after_a_quarter_of_an_hour_or_at_the_next_start() {
+    let mut held = view();
+    held.policy.forget.enabled = false;
+    held.policy.check.enabled = false;
+    held.last[1] = Some(job(at(0, 0, 0), None, JobState::Succeeded));
+    held.has_admin_creds = false;
+    assert_eq!(decide(&held, at(6, 4, 0)).wake_at, Some(at(6, 4, 15)));
+    assert_eq!(decide(&held, at(13, 3, 50)).wake_at, Some(at(13, 4, 0)));
+    held.has_admin_creds = true;
+    assert_eq!(decide(&held, at(6, 4, 0)).wake_at, Some(at(6, 4, 15)));
+    assert_eq!(decide(&held, at(13, 3, 50)).wake_at, Some(at(13, 4, 0)));
+    held.last[1] = Some(job(at(6, 4, 0), Some(at(6, 4, 0)), JobState::Succeeded));
+    assert_eq!(decide(&held, at(7, 0, 0)).wake_at, Some(at(13, 4, 0)));
+}
+
+#[test]
+fn each_situation_is_said_in_one_sentence() {
+    let mut view = view();
+    view.policy.forget.enabled = false;
+    view.forget = ForgetNeeds::NoPolicies;
+    view.last[1] = Some(job(at(0, 0, 0), None, JobState::Succeeded));
+    view.has_admin_creds = false;
+    let say = |view: &RepoView, kind: usize, now| decide(view, now).reports[kind].sentence.clone();
+    assert_eq!(say(&view, 0, at(1, 0, 0)), "forget is disabled");
+    assert_eq!(say(&view, 1, at(1, 0, 0)), "prune starts at 2026-01-11T04:00:00Z");
+    assert_eq!(
+        say(&view, 1, at(6, 4, 0)),
+        "prune is due since 2026-01-11T04:00:00Z, but the admin credential of the repository is missing; set it with \
+         `rmctl creds set --kind admin`"
+    );
+    view.has_admin_creds = true;
+    assert_eq!(say(&view, 1, at(6, 4, 0)), "prune is due since 2026-01-11T04:00:00Z");
+    view.policy.forget.enabled = true;
+    assert_eq!(
+        say(&view, 0, at(1, 3, 0)),
+        "forget has nothing to do: no source group has a retention policy"
+    );
+    view.last[1] = Some(LastJob {
+        class: Some(OutcomeClass::Locked),
+        ..job(at(6, 4, 0), Some(at(6, 4, 0)), JobState::Failed)
+    });
+    assert_eq!(say(&view, 1, at(6, 5, 0)), "prune is due again for 2026-01-11T04:00:00Z, attempt 2");
+}
+
+#[test]
+fn a_date_is_trusted_up_to_25_hours_ahead() {
+    let mut view = view();
+    view.last[0] = Some(job(at(2, 4, 0), None, JobState::Succeeded));
+    assert!(decide(&view, at(1, 3, 0)).due.is_empty(), "25 hours ahead still anchors");
+    view.last[0] = Some(job(at(2, 4, 1), None, JobState::Succeeded));
+    assert_eq!(due(&decide(&view, at(1, 3, 0))), [("forget", at(1, 3, 0))]);
+}
+
 /// Slots of the standard policy by arithmetic: forget daily 03:00, prune Sunday 04:00.
 fn slots_between(kind: MaintenanceKind, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     (0..400)
