@@ -8,6 +8,7 @@
 //! simulations. Whoever writes a backend of their own proves it with the contract suite (feature `contract`).
 
 mod accounts;
+mod aftermath;
 mod audit;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -19,9 +20,11 @@ mod meta;
 mod names;
 mod page;
 mod plans;
+mod preconditions;
 mod reports;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+mod stats;
 mod work;
 
 pub use accounts::{
@@ -34,6 +37,7 @@ pub use fleet::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, PutAttachment, PutCredential,
     Renamed, RepoChange, ResticIdLearned, SealedCredential,
 };
+pub(crate) use maintenance::anchored_since;
 pub use maintenance::{
     ForgetGroupRow, Maintenance, MaintenanceCommit, MaintenanceOutcome, MaintenanceRow, MaintenanceView,
     RunnerRow,

@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{AttachmentId, JobId, RepoId};
-use restic_manager_core::maintenance::{LastJob, MaintenanceSettings};
-use restic_manager_core::model::{AppendOnly, Attachment, AuditEntry, Host, Job, Repo, RepoStats, SourceGroup};
+use restic_manager_core::maintenance::{LastJob, MaintenanceKind, MaintenanceSettings};
+use restic_manager_core::model::{
+    AppendOnly, Attachment, AuditEntry, Host, Job, Repo, RepoStats, SourceGroup,
+};
 use restic_manager_core::time::Timestamp;
 
 use crate::Result;
@@ -118,13 +120,35 @@ pub trait Maintenance: Send + Sync {
     async fn commit_maintenance(
         &self,
         commits: &[MaintenanceCommit],
-        audit: &(dyn Fn(&Job) -> AuditEntry + Send + Sync),
+        audit: &(dyn for<'j> Fn(&'j Job) -> AuditEntry + Send + Sync),
     ) -> Result<Vec<MaintenanceOutcome>>;
     /// Lifts the hold that a check's errors put on prune; false when there is none.
     async fn lift_check_hold(&self, repo_id: RepoId, now: Timestamp, audit: AuditEntry) -> Result<bool>;
     /// Notes whether an attachment's everyday credential may delete.
-    async fn note_append_only(&self, id: AttachmentId, append_only: AppendOnly, now: Timestamp) -> Result<()>;
+    async fn note_append_only(&self, id: AttachmentId, append_only: AppendOnly, now: Timestamp)
+    -> Result<()>;
     /// What was known at the end of each day since an instant, oldest first: one row a day at most, written when a size or a count is
     /// reported.
     async fn stats_history(&self, repo_id: RepoId, since: Timestamp) -> Result<Vec<StatsDay>>;
+}
+
+/// Since when the cadences stand as they are, after settings were written: a kind whose cadence, zone or enabled flag changed begins
+/// anew. With nothing stored before, all do: nobody can say what they were.
+pub(crate) fn anchored_since(
+    since: [Timestamp; 3],
+    before: Option<&MaintenanceSettings>,
+    after: &MaintenanceSettings,
+    now: Timestamp,
+) -> [Timestamp; 3] {
+    let mut anchored = since;
+    for (kind, since) in MaintenanceKind::ALL.into_iter().zip(&mut anchored) {
+        let same = before.is_some_and(|before| {
+            before.policy.setting(kind) == after.policy.setting(kind)
+                && before.policy.timezone == after.policy.timezone
+        });
+        if !same {
+            *since = now;
+        }
+    }
+    anchored
 }

@@ -62,8 +62,10 @@ create table hosts (
     schedule_version_acked integer not null,
     revision               integer not null,
     agent_token            blob not null unique,
-    session_epoch          integer not null default 0
+    session_epoch          integer not null default 0,
+    os_hostname            text generated always as (facts ->> 'os_hostname') virtual
 );
+create index hosts_by_os_hostname on hosts (os_hostname);
 create unique index hosts_by_name on hosts (name_key);
 create index hosts_in_order on hosts (name_key, id);
 
@@ -74,20 +76,48 @@ create table repos (
     restic_id  text,
     runner     text references attachments (id),
     created_at integer not null,
-    revision   integer not null
+    revision   integer not null,
+    wake_at    integer
 );
 create unique index repos_by_name on repos (name_key);
 create index repos_in_order on repos (name_key, id);
 create unique index repos_by_restic_id on repos (restic_id) where restic_id is not null;
 create index repos_by_runner on repos (runner) where runner is not null;
+-- Whose maintenance is to be looked at: a tick reads these and nothing of the rest of the fleet.
+create index repos_by_wake on repos (wake_at, id) where wake_at is not null;
+
+-- One row a repository; `check_held_since` and `check_held_pct` are the errors that hold its prune, and how much data showed them.
+create table maintenance (
+    repo_id          text not null primary key references repos (id) on delete cascade,
+    settings         text,
+    forget_since     integer not null,
+    prune_since      integer not null,
+    check_since      integer not null,
+    check_held_since integer,
+    check_held_pct   integer
+) without rowid;
 
 create table repo_stats (
-    repo_id            text not null primary key references repos (id) on delete cascade,
-    total_size_bytes   integer,
-    size_kind          text,
-    uncompressed_bytes integer,
-    snapshot_count     integer,
-    measured_at        integer
+    repo_id               text not null primary key references repos (id) on delete cascade,
+    total_size_bytes      integer,
+    size_kind             text,
+    uncompressed_bytes    integer,
+    snapshot_count        integer,
+    measured_at           integer,
+    last_check            text,
+    last_check_at         integer,
+    last_check_subset_pct integer,
+    last_prune_at         integer,
+    locks                 text,
+    locks_seen_at         integer
+) without rowid;
+
+create table stats_days (
+    repo_id          text not null references repos (id) on delete cascade,
+    day              integer not null,
+    total_size_bytes integer,
+    snapshot_count   integer,
+    primary key (repo_id, day)
 ) without rowid;
 
 create table attachments (
@@ -102,6 +132,8 @@ create table attachments (
 );
 create unique index attachments_primary on attachments (host_id) where role = 'primary';
 create unique index attachments_restic_host on attachments (repo_id, restic_host);
+-- The first of a repository is its runner, where none is named.
+create index attachments_by_age on attachments (repo_id, (role <> 'primary'), created_at, id);
 
 create table credentials (
     attachment_id     text not null references attachments (id) on delete cascade,
@@ -185,11 +217,19 @@ create table jobs (
     exit_code           integer,
     message             text,
     hint                text,
-    summary             text
+    summary             text,
+    intent              text,
+    preview_group       text generated always as (intent ->> 'preview_group') virtual
 );
 create unique index jobs_of_run on jobs (run_id, attempt) where run_id is not null;
 create unique index jobs_open_of_run on jobs (run_id)
     where run_id is not null and state in ('queued', 'dispatched', 'running');
+-- A slot of maintenance runs once; what never started gives its slot back.
+create unique index jobs_of_slot on jobs (repo_id, kind, slot, attempt)
+    where run_id is null and slot is not null and state not in ('superseded', 'withdrawn');
+-- The newest of a kind anchors its cadence.
+create index jobs_anchors on jobs (repo_id, kind, id)
+    where kind in ('forget', 'prune', 'check') and state not in ('superseded', 'withdrawn') and preview_group is null;
 -- What is not final: admission reads these and nothing of the history.
 create index jobs_open on jobs (state, created_at, id) where state in ('queued', 'dispatched', 'running');
 create index jobs_open_of_host on jobs (host_id, repo_id) where state in ('queued', 'dispatched', 'running');
@@ -259,6 +299,16 @@ create table snapshots (
     foreign key (host_id, repo_id) references snapshot_lists (host_id, repo_id) on delete cascade
 ) without rowid;
 create index snapshots_by_age on snapshots (host_id, time desc, repo_id, id);
+
+-- The time of the newest snapshot with a tag, so that no list is searched for it.
+create table newest_snapshots (
+    host_id text not null,
+    repo_id text not null,
+    tag     text not null,
+    time    integer not null,
+    primary key (host_id, repo_id, tag),
+    foreign key (host_id, repo_id) references snapshot_lists (host_id, repo_id) on delete cascade
+) without rowid;
 
 create table audit (
     id           text not null primary key,

@@ -293,6 +293,7 @@ pub async fn a_partial_picture_never_blanks_what_is_known(store: &Arc<dyn Store>
         uncompressed_bytes: Some(300),
         snapshot_count: Some(4),
         measured_at: Some(at(30)),
+        ..RepoStats::default()
     };
     let known = || async { store.repo_stats(&[repo.id]).await.unwrap().remove(0) };
     assert_eq!(agent.says(stats(repo.id, whole.clone())).await, Applied::Done);

@@ -71,7 +71,9 @@ impl State {
             self.credentials.insert((attachment.id, credential.info.kind), credential);
         }
         self.raise_plan(attachment.host_id);
+        let repo_id = attachment.repo_id;
         self.attachments.insert(attachment.id, attachment);
+        self.wake(repo_id, audit.at);
         self.write_audit(audit);
         PutAttachment::Done
     }
@@ -120,6 +122,7 @@ impl State {
         self.credentials.retain(|(attachment, _), _| *attachment != id);
         self.snapshots.remove(&(host_id, repo_id));
         self.raise_plan(host_id);
+        self.wake(repo_id, audit.at);
         self.write_audit(audit);
         Deleted::Done
     }
@@ -130,13 +133,14 @@ impl State {
         credential: SealedCredential,
         audit: AuditEntry,
     ) -> PutCredential {
-        if !self.attachments.contains_key(&id) {
+        let Some(repo_id) = self.attachments.get(&id).map(|attachment| attachment.repo_id) else {
             return PutCredential::NotFound;
-        }
+        };
         if !self.is_next_revision(id, &credential) {
             return PutCredential::Stale;
         }
         self.credentials.insert((id, credential.info.kind), credential);
+        self.wake(repo_id, audit.at);
         self.write_audit(audit);
         PutCredential::Done
     }

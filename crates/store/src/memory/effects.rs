@@ -28,7 +28,12 @@ pub(super) enum Ignored {
 
 impl State {
     /// Applies an effect reported by a host, whole or not at all.
-    pub(super) fn take_effect(&mut self, host_id: HostId, effect: Effect) -> Result<(), Ignored> {
+    pub(super) fn take_effect(
+        &mut self,
+        host_id: HostId,
+        effect: Effect,
+        now: Timestamp,
+    ) -> Result<(), Ignored> {
         match effect {
             Effect::SetAside { audit } => {
                 self.write_audit(audit);
@@ -44,9 +49,12 @@ impl State {
                 }
                 Ok(())
             }
-            Effect::Refused { job_id, event, class, message, hint, at } => {
-                self.report(host_id, job_id, event, Word { class, hint, ..Word::new(at, &message) })
-            }
+            Effect::Refused { job_id, event, class, message, hint, at } => self.report(
+                host_id,
+                job_id,
+                event,
+                Word { heard_at: now, class, hint, ..Word::new(at, &message) },
+            ),
             Effect::Started { job_id, at } => self.report(host_id, job_id, JobEvent::Start, Word::at(at)),
             Effect::Log { job_id, lines } => {
                 self.job_of(host_id, job_id)?;
@@ -59,14 +67,19 @@ impl State {
                 Ok(())
             }
             Effect::Stats { repo_id, restic_id, stats } => {
-                self.record_stats(host_id, repo_id, restic_id, &stats)
+                self.record_stats(host_id, repo_id, restic_id, &stats, now)
             }
             Effect::Snapshots { repo_id, listed_at, total: _, snapshots } => {
                 self.list_snapshots(host_id, repo_id, listed_at, snapshots)
             }
             Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
-                let word = Word { at, message, class: Some(class), hint, exit_code, summary: Some(*summary) };
-                self.report(host_id, job_id, JobEvent::Finish(state), word)
+                let summary = Some(*summary);
+                let word = Word { at, heard_at: now, message, class: Some(class), hint, exit_code, summary };
+                self.report(host_id, job_id, JobEvent::Finish(state), word)?;
+                if let Some(job) = self.jobs.get(job_id).cloned() {
+                    self.learn_from(&job, now);
+                }
+                Ok(())
             }
         }
     }
@@ -111,20 +124,17 @@ impl State {
         repo_id: RepoId,
         restic_id: Option<ResticRepoId>,
         news: &RepoStats,
+        now: Timestamp,
     ) -> Result<(), Ignored> {
         self.attachment_between(host_id, repo_id).ok_or(Ignored::NotAttached(repo_id))?;
         if let Some(restic_id) = restic_id {
             // What became of it is no matter here: an id that does not fit is left alone.
             self.learn_restic_id(repo_id, &restic_id);
         }
-        let RepoStats { total_size_bytes, size_kind, uncompressed_bytes, snapshot_count, measured_at } =
-            *news;
-        let known = self.repo_stats.entry(repo_id).or_default();
-        known.total_size_bytes = total_size_bytes.or(known.total_size_bytes);
-        known.size_kind = size_kind.or(known.size_kind);
-        known.uncompressed_bytes = uncompressed_bytes.or(known.uncompressed_bytes);
-        known.snapshot_count = snapshot_count.or(known.snapshot_count);
-        known.measured_at = measured_at.or(known.measured_at);
+        self.learn_stats(repo_id, news, now);
+        if news.locks.is_some() {
+            self.wake(repo_id, now);
+        }
         Ok(())
     }
 

@@ -131,6 +131,9 @@ impl Fleet for MemoryStore {
         let mut state = self.state();
         let known = state.credentials.remove(&(id, kind)).is_some();
         if known {
+            if let Some(repo_id) = state.attachments.get(&id).map(|attachment| attachment.repo_id) {
+                state.wake(repo_id, audit.at);
+            }
             state.write_audit(audit);
         }
         Ok(known)

@@ -66,6 +66,7 @@ impl State {
         if !runs_for.is_empty() {
             return Deleted::IsRunner(runs_for);
         }
+        self.wake_repos_of(id, audit.at);
         self.forget_host(id);
         self.write_audit(audit);
         Deleted::Done

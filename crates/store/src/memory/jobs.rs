@@ -46,6 +46,8 @@ impl Jobs {
 /// What is said about a move: when, and, where it ends the job, how.
 pub(super) struct Word {
     pub(super) at: Timestamp,
+    /// When the server heard of it.
+    pub(super) heard_at: Timestamp,
     pub(super) message: String,
     pub(super) class: Option<OutcomeClass>,
     pub(super) hint: Option<String>,
@@ -60,7 +62,15 @@ impl Word {
     }
 
     pub(super) fn new(at: Timestamp, message: &str) -> Self {
-        Self { at, message: message.to_owned(), class: None, hint: None, exit_code: None, summary: None }
+        Self {
+            at,
+            heard_at: at,
+            message: message.to_owned(),
+            class: None,
+            hint: None,
+            exit_code: None,
+            summary: None,
+        }
     }
 }
 
@@ -79,6 +89,7 @@ impl State {
         };
         let state = transition(job.state, event)?;
         let mut job = Job { state, ..job.clone() };
+        let heard_at = word.heard_at;
         match state {
             JobState::Queued => job.dispatched_at = None,
             JobState::Dispatched => job.dispatched_at = Some(word.at),
@@ -92,6 +103,9 @@ impl State {
             | JobState::Withdrawn => end(&mut job, word, None),
         }
         self.raise_revisions(job.host_id, job.repo_id);
+        if state.is_final() {
+            self.bring_forward(job.repo_id, heard_at);
+        }
         self.follow(&job);
         self.jobs.put(job);
         Ok(state)

@@ -8,6 +8,7 @@ mod fleet;
 mod hosts;
 mod jobs;
 mod log;
+mod maintenance;
 mod pages;
 mod plans;
 mod queue;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{
     AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, RepoId, RunId, ScheduleId, SpoolId, TokenId,
     UserId,
@@ -29,6 +31,7 @@ use restic_manager_core::model::{
     Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, SourceGroup,
 };
 use restic_manager_core::text::DisplayName;
+use restic_manager_core::time::Timestamp;
 
 use crate::{EnrollmentRow, SealedCredential, SessionRow, StoreError, TokenHash, TokenRow, UserRow};
 
@@ -72,6 +75,8 @@ struct State {
     spools: BTreeMap<(HostId, SpoolId), u64>,
     repos: BTreeMap<RepoId, Repo>,
     repo_stats: BTreeMap<RepoId, RepoStats>,
+    stats_days: BTreeMap<(RepoId, Timestamp), StatsDay>,
+    upkeep: BTreeMap<RepoId, maintenance::Upkeep>,
     attachments: BTreeMap<AttachmentId, Attachment>,
     credentials: BTreeMap<(AttachmentId, CredentialKind), SealedCredential>,
 

@@ -46,6 +46,7 @@ impl Plans for MemoryStore {
         }
         let host_id = group.host_id;
         state.groups.insert(group.id, group);
+        state.wake_repos_of(host_id, audit.at);
         Ok(state.written(host_id, audit))
     }
 
@@ -60,6 +61,7 @@ impl Plans for MemoryStore {
         }
         let (host_id, tag, created_at) = (stored.host_id, stored.tag.clone(), stored.created_at);
         state.groups.insert(group.id, SourceGroup { tag, created_at, ..group });
+        state.wake_repos_of(host_id, audit.at);
         Ok(state.written(host_id, audit))
     }
 
@@ -73,6 +75,7 @@ impl Plans for MemoryStore {
             return Ok(GroupDeleted::InUse(users));
         }
         state.forget_group(id);
+        state.wake_repos_of(host_id, audit.at);
         state.written(host_id, audit);
         Ok(GroupDeleted::Done)
     }

@@ -6,8 +6,10 @@ use restic_manager_core::time::Timestamp;
 
 use super::State;
 use super::jobs::Word;
+use crate::preconditions::{needs_view, obstacle};
 use crate::{
-    AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, JobMove, QueuedJob,
+    AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, JobMove,
+    MaintenanceView, QueuedJob,
 };
 
 impl State {
@@ -18,8 +20,11 @@ impl State {
         if !group_there || !self.hosts.contains_key(&job.host_id) || !self.repos.contains_key(&job.repo_id) {
             return Enqueued::NotFound;
         }
-        let what = |job: &Job| (job.kind, job.host_id, job.repo_id, job.group_id);
+        let what = |job: &Job| (job.kind, job.host_id, job.repo_id, job.group_id, job.intent.preview_group);
         if let Some(existing) = self.jobs.unfinished().find(|other| what(other) == what(&job)) {
+            return Enqueued::Existing(existing.clone());
+        }
+        if let Some(existing) = self.job_of_slot(&job) {
             return Enqueued::Existing(existing.clone());
         }
         self.jobs.put(job.clone());
@@ -90,7 +95,11 @@ impl State {
         if job.group_id.is_some_and(|id| !self.groups.contains_key(&id)) {
             return Some("its source group was deleted");
         }
-        None
+        obstacle(job, &*self.view_for(job)?)
+    }
+
+    fn view_for(&self, job: &Job) -> Option<Box<MaintenanceView>> {
+        self.maintenance_view(job.repo_id).filter(|_| needs_view(job.kind)).map(Box::new)
     }
 
     /// What the payload of a job is made of; none when its attachment is gone.
@@ -102,6 +111,7 @@ impl State {
             repo: self.repos.get(&job.repo_id)?.clone(),
             attachment: self.attachment_between(job.host_id, job.repo_id)?.clone(),
             group: job.group_id.and_then(|id| self.groups.get(&id)).cloned(),
+            maintenance: self.view_for(job),
         })
     }
 

@@ -16,7 +16,7 @@ impl Reports for MemoryStore {
         host_id: HostId,
         spool_id: SpoolId,
         effects: Vec<NumberedEffect>,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<Vec<Applied>> {
         let mut state = self.state();
         if !state.hosts.contains_key(&host_id) {
@@ -30,7 +30,7 @@ impl Reports for MemoryStore {
                 continue;
             }
             newest = seq;
-            applied.push(match state.take_effect(host_id, effect) {
+            applied.push(match state.take_effect(host_id, effect, now) {
                 Ok(()) => Applied::Done,
                 Err(why) => Applied::Ignored(why.to_string()),
             });

@@ -4,6 +4,7 @@ use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{AuditEntry, Repo, ResticRepoId};
 use restic_manager_core::text::DisplayName;
 
+use super::maintenance::Upkeep;
 use super::{State, pages};
 use crate::names::name_key;
 use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, ResticIdLearned, Result};
@@ -25,6 +26,7 @@ impl State {
         if self.repo_named(&repo.name, None) {
             return Renamed::NameTaken;
         }
+        self.upkeep.insert(repo.id, Upkeep::since(repo.created_at));
         self.repos.insert(repo.id, repo);
         self.write_audit(audit);
         Renamed::Done
@@ -43,6 +45,9 @@ impl State {
             repo.name = name;
         }
         repo.runner = change.runner.or(repo.runner);
+        if change.runner.is_some() {
+            self.wake(id, audit.at);
+        }
         self.write_audit(audit);
         Renamed::Done
     }
@@ -65,6 +70,8 @@ impl State {
             self.former.repos.insert(id, repo.name);
         }
         self.repo_stats.remove(&id);
+        self.stats_days.retain(|(repo_id, _), _| *repo_id != id);
+        self.upkeep.remove(&id);
         self.write_audit(audit);
         Deleted::Done
     }

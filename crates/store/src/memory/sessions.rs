@@ -40,6 +40,7 @@ impl State {
                 taken.requeued.push(job.id);
             }
         }
+        self.wake_repos_run_by(host_id, now);
         taken.host = self.hosts.get(&host_id).map_or(taken.host, Host::clone);
         Some(taken)
     }

@@ -4,6 +4,7 @@
 //! takes all of them: ten thousand agents that report in one second cost some dozens of syncs and not ten thousand.
 
 use restic_manager_core::id::{HostId, SpoolId};
+use restic_manager_core::time::Timestamp;
 use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +25,8 @@ pub(super) struct Report {
     pub(super) host_id: HostId,
     pub(super) spool_id: SpoolId,
     pub(super) effects: Vec<NumberedEffect>,
+    /// The server's time.
+    pub(super) now: Timestamp,
 }
 
 /// What became of a report.
@@ -51,9 +54,10 @@ impl ApplyQueue {
         host_id: HostId,
         spool_id: SpoolId,
         effects: Vec<NumberedEffect>,
+        now: Timestamp,
     ) -> Answer {
         let (reply, answer) = oneshot::channel();
-        let report = Report { host_id, spool_id, effects };
+        let report = Report { host_id, spool_id, effects, now };
         self.waiting.send((report, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }

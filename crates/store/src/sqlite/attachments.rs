@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use restic_manager_core::id::{AttachmentId, HostId, JobId, RepoId};
-use restic_manager_core::model::{Attachment, AuditEntry, CredentialInfo, CredentialKind, Role};
+use restic_manager_core::model::{AppendOnly, Attachment, AuditEntry, CredentialInfo, CredentialKind, Role};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fault::Doing;
 use super::moves::OPEN;
 use super::rows::{self, Fields, ids, json, name_of};
-use super::{SqliteStore, audit, hosts, repos};
+use super::{SqliteStore, audit, hosts, repos, wake};
 use crate::{
     AttachmentChange, AttachmentRow, Deleted, PutAttachment, PutCredential, Result, SealedCredential,
 };
@@ -54,6 +54,7 @@ pub(super) async fn put(
         return Ok(refusal);
     }
     hosts::raise_plan_version(&mut tx, change.attachment.host_id).await?;
+    wake::repo(&mut tx, change.attachment.repo_id, audit.at).await?;
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(PutAttachment::Done)
@@ -128,6 +129,7 @@ pub(super) async fn delete(
         .await
         .doing(doing)?;
     hosts::raise_plan_version(&mut tx, host_id).await?;
+    wake::repo(&mut tx, repo_id, audit.at).await?;
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(Deleted::Done)
@@ -166,6 +168,7 @@ pub(super) async fn put_credential(
     if !write_credential(&mut tx, id, &credential).await? {
         return Ok(PutCredential::Stale);
     }
+    wake::of_attachment(&mut tx, id, audit.at).await?;
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(PutCredential::Done)
@@ -188,6 +191,7 @@ pub(super) async fn delete_credential(
     if gone.rows_affected() == 0 {
         return Ok(false);
     }
+    wake::of_attachment(&mut tx, id, audit.at).await?;
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(true)
@@ -326,4 +330,20 @@ async fn write_credential(
     .await
     .doing(doing)?;
     Ok(true)
+}
+
+/// Notes that a host's everyday credential may not delete.
+pub(super) async fn note_append_only(
+    connection: &mut SqliteConnection,
+    host_id: HostId,
+    repo_id: RepoId,
+) -> Result<()> {
+    sqlx::query("update attachments set append_only = ?3 where host_id = ?1 and repo_id = ?2")
+        .bind(host_id.to_string())
+        .bind(repo_id.to_string())
+        .bind(name_of(&AppendOnly::Yes)?)
+        .execute(connection)
+        .await
+        .doing("note that a repository is append-only")?;
+    Ok(())
 }

@@ -2,17 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use restic_manager_core::id::JobId;
+use restic_manager_core::id::{JobId, RepoId};
 use restic_manager_core::model::{Job, JobEvent, JobState};
 use restic_manager_core::time::Timestamp;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::SqliteStore;
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance_all};
 use super::rows::{self, Fields, JOB, json};
-use crate::{DispatchIntent, DispatchOutcome, DispatchRow, Result};
+use super::{SqliteStore, views};
+use crate::preconditions::{needs_view, obstacle};
+use crate::{DispatchIntent, DispatchOutcome, DispatchRow, MaintenanceView, Result};
 
 const DETACHED: &str = "the host is no longer attached to the repository";
 const NO_GROUP: &str = "its source group was deleted";
@@ -27,6 +28,7 @@ enum Verdict {
 
 /// A job that still waits, with what its dispatch depends on.
 struct Candidate {
+    job: Job,
     revisions: (i64, i64),
     attached: bool,
     has_group: bool,
@@ -43,19 +45,13 @@ pub(super) async fn dispatch(
     let doing = "dispatch jobs";
     let mut tx = store.write(doing).await?;
     let verdicts = judge(&mut tx, intents).await?;
-    let chosen = |wanted: fn(&Verdict) -> bool| -> Vec<JobId> {
-        let pairs = intents.iter().zip(&verdicts);
-        pairs.filter(|(_, verdict)| wanted(verdict)).map(|(intent, _)| intent.job_id).collect()
-    };
-    let mut touched = Touched::default();
-    let go = chosen(|verdict| matches!(verdict, Verdict::Dispatch));
+    let mut touched = Touched::at(now);
+    let pairs = intents.iter().zip(&verdicts);
+    let go = pairs.filter(|(_, verdict)| matches!(verdict, Verdict::Dispatch));
+    let go: Vec<JobId> = go.map(|(intent, _)| intent.job_id).collect();
     let dispatched = advance_all(&mut tx, &mut touched, &go, JobEvent::Dispatch, &Word::new(now, "")).await?;
-    let detached = chosen(|verdict| matches!(verdict, Verdict::Withdraw(why) if *why == DETACHED));
-    let groupless = chosen(|verdict| matches!(verdict, Verdict::Withdraw(why) if *why == NO_GROUP));
-    for (ids, why) in [(detached, DETACHED), (groupless, NO_GROUP)] {
-        if !ids.is_empty() {
-            advance_all(&mut tx, &mut touched, &ids, JobEvent::Withdraw, &Word::new(now, why)).await?;
-        }
+    for (why, ids) in withdrawals(intents, &verdicts) {
+        advance_all(&mut tx, &mut touched, &ids, JobEvent::Withdraw, &Word::new(now, why)).await?;
     }
     touched.raise(&mut tx).await?;
     // Read behind the moves: the rows are those of the commit, its raised revisions included.
@@ -92,10 +88,22 @@ pub(super) async fn unanswered(
     dispatch_rows(&mut tx, &rows::ids(&found, "job")?).await
 }
 
+/// The jobs that are to be withdrawn, by the reason.
+fn withdrawals(intents: &[DispatchIntent], verdicts: &[Verdict]) -> BTreeMap<&'static str, Vec<JobId>> {
+    let mut withdrawals: BTreeMap<&'static str, Vec<JobId>> = BTreeMap::new();
+    for (intent, verdict) in intents.iter().zip(verdicts) {
+        match verdict {
+            Verdict::Withdraw(why) => withdrawals.entry(why).or_default().push(intent.job_id),
+            Verdict::NotQueued | Verdict::Stale | Verdict::Dispatch => {}
+        }
+    }
+    withdrawals
+}
+
 async fn judge(connection: &mut SqliteConnection, intents: &[DispatchIntent]) -> Result<Vec<Verdict>> {
     let wanted: Vec<JobId> = intents.iter().map(|intent| intent.job_id).collect();
     let found = sqlx::query(AssertSqlSafe(format!(
-        "select j.id, coalesce(h.revision, 0) as host_revision, coalesce(r.revision, 0) as repo_revision, \
+        "select {JOB}, coalesce(h.revision, 0) as host_revision, coalesce(r.revision, 0) as repo_revision, \
          exists (select 1 from attachments a where a.host_id = j.host_id and a.repo_id = j.repo_id) as attached, \
          j.group_id is null or exists (select 1 from source_groups g where g.id = j.group_id) as has_group \
          from jobs j left join hosts h on h.id = j.host_id left join repos r on r.id = j.repo_id \
@@ -103,10 +111,11 @@ async fn judge(connection: &mut SqliteConnection, intents: &[DispatchIntent]) ->
         JobState::Queued.as_str()
     )))
     .bind(json("ids", &wanted)?)
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .doing("judge the wish to dispatch jobs")?;
     let candidates = found.iter().map(candidate).collect::<Result<BTreeMap<JobId, Candidate>>>()?;
+    let views = views_for(connection, candidates.values().map(|candidate| &candidate.job)).await?;
     let mut taken = BTreeSet::new();
     let verdict = |intent: &DispatchIntent| {
         let Some(candidate) = candidates.get(&intent.job_id) else { return Verdict::NotQueued };
@@ -119,7 +128,11 @@ async fn judge(connection: &mut SqliteConnection, intents: &[DispatchIntent]) ->
         if !candidate.attached {
             return Verdict::Withdraw(DETACHED);
         }
-        if !candidate.has_group { Verdict::Withdraw(NO_GROUP) } else { Verdict::Dispatch }
+        if !candidate.has_group {
+            return Verdict::Withdraw(NO_GROUP);
+        }
+        let view = views.get(&candidate.job.repo_id);
+        view.and_then(|view| obstacle(&candidate.job, view)).map_or(Verdict::Dispatch, Verdict::Withdraw)
     };
     Ok(intents.iter().map(verdict).collect())
 }
@@ -127,6 +140,7 @@ async fn judge(connection: &mut SqliteConnection, intents: &[DispatchIntent]) ->
 fn candidate(row: &SqliteRow) -> Result<(JobId, Candidate)> {
     let fields = Fields::new(row, "job", "id");
     let candidate = Candidate {
+        job: rows::job(row)?,
         revisions: (fields.get("host_revision")?, fields.get("repo_revision")?),
         attached: fields.get("attached")?,
         has_group: fields.get("has_group")?,
@@ -134,7 +148,7 @@ fn candidate(row: &SqliteRow) -> Result<(JobId, Candidate)> {
     Ok((fields.parsed("id")?, candidate))
 }
 
-/// What the payloads of these jobs are made of; a job whose attachment is gone has none. Six statements, however many jobs.
+/// What the payloads of these jobs are made of; a job whose attachment is gone has none. A fixed number of statements, however many jobs.
 async fn dispatch_rows(connection: &mut SqliteConnection, wanted: &[JobId]) -> Result<Vec<DispatchRow>> {
     let wanted = json("ids", wanted)?;
     let jobs =
@@ -159,17 +173,30 @@ async fn dispatch_rows(connection: &mut SqliteConnection, wanted: &[JobId]) -> R
     let groups: BTreeMap<_, _> = groups.into_iter().map(|group| (group.id, group)).collect();
     let attachments: BTreeMap<_, _> =
         attachments.into_iter().map(|tie| ((tie.host_id, tie.repo_id), tie)).collect();
+    let views = views_for(connection, jobs.iter()).await?;
     let row = |job: Job| {
+        let view = views.get(&job.repo_id).filter(|_| needs_view(job.kind));
         Some(DispatchRow {
             run: job.run_id.and_then(|id| runs.get(&id)).cloned(),
             host: hosts.get(&job.host_id)?.clone(),
             repo: repos.get(&job.repo_id)?.clone(),
             attachment: attachments.get(&(job.host_id, job.repo_id))?.clone(),
             group: job.group_id.and_then(|id| groups.get(&id)).cloned(),
+            maintenance: view.cloned().map(Box::new),
             job,
         })
     };
     Ok(jobs.into_iter().filter_map(row).collect())
+}
+
+/// The maintenance of the repositories of those jobs whose payloads are made of it.
+async fn views_for(
+    connection: &mut SqliteConnection,
+    jobs: impl Iterator<Item = &Job>,
+) -> Result<BTreeMap<RepoId, MaintenanceView>> {
+    let repos: BTreeSet<RepoId> = jobs.filter(|job| needs_view(job.kind)).map(|job| job.repo_id).collect();
+    let views = views::read(connection, &repos.into_iter().collect::<Vec<_>>()).await?;
+    Ok(views.into_iter().map(|view| (view.repo.id, view)).collect())
 }
 
 async fn fetch<T>(

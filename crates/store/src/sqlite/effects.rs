@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use restic_manager_core::id::{HostId, JobId, RepoId, SpoolId};
-use restic_manager_core::model::{AuditEntry, JobEvent, transition};
+use restic_manager_core::model::{AuditEntry, JobEvent, JobSummary, RepoStats, transition};
+use restic_manager_core::restic::OutcomeClass;
+use restic_manager_core::time::Timestamp;
 use sqlx::SqliteConnection;
 
 use super::apply::{Answer, Report};
@@ -11,7 +13,9 @@ use super::fault::Doing;
 use super::log::{self, Part};
 use super::moves::{Touched, Word, advance};
 use super::rows::{Fields, integer, json};
-use super::{audit, fires, repos, snapshots};
+use super::subjects::{Subject, jobs_of, subjects};
+use super::{attachments, audit, fires, maintenance, repos, snapshots, stats, wake};
+use crate::aftermath::Ended;
 use crate::{Applied, Effect, FiredRun, JobMove, Result, StoreError};
 
 /// Why an effect changes nothing but the number; none when it was applied.
@@ -24,8 +28,8 @@ type Ignored = Option<String>;
 pub(super) struct Batch<'a, 'c> {
     connection: &'c mut SqliteConnection,
     touched: Touched,
-    /// Whose the jobs are that the reports speak of.
-    owners: BTreeMap<JobId, HostId>,
+    /// The jobs that the reports speak of.
+    subjects: BTreeMap<JobId, Subject>,
     fires: Vec<(HostId, &'a FiredRun)>,
     logs: BTreeMap<JobId, Vec<Part<'a>>>,
     audits: Vec<AuditEntry>,
@@ -39,11 +43,12 @@ impl<'a, 'c> Batch<'a, 'c> {
     ) -> Result<Vec<Answer>> {
         let hosts = hosts_there(connection, reports).await?;
         let mut spools = committed(connection, reports).await?;
-        let owners = owners(connection, &jobs_of(reports)).await?;
+        let subjects = subjects(connection, &jobs_of(reports)).await?;
+        let now = reports.first().map_or(Timestamp::from_millis(0), |report| report.now);
         let mut batch = Self {
             connection,
-            touched: Touched::default(),
-            owners,
+            touched: Touched::at(now),
+            subjects,
             fires: Vec::new(),
             logs: BTreeMap::new(),
             audits: Vec::new(),
@@ -63,6 +68,7 @@ impl<'a, 'c> Batch<'a, 'c> {
     }
 
     async fn apply_report(&mut self, report: &'a Report, newest: &mut u64) -> Result<Vec<Applied>> {
+        self.touched.now = report.now;
         let mut applied = Vec::with_capacity(report.effects.len());
         for numbered in &report.effects {
             if numbered.seq <= *newest {
@@ -96,7 +102,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             }
             Effect::Log { job_id, lines } => self.log(host_id, *job_id, Part::Lines(lines)).await,
             Effect::LogGap { job_id, from: _, to } => self.log(host_id, *job_id, Part::SkipTo(*to)).await,
-            Effect::Stats { repo_id, restic_id, stats } => {
+            Effect::Stats { repo_id, restic_id, stats: news } => {
                 if !self.attached(host_id, *repo_id).await? {
                     return Ok(Some(not_attached(*repo_id)));
                 }
@@ -104,7 +110,10 @@ impl<'a, 'c> Batch<'a, 'c> {
                     // What becomes of it is no matter here: an id that does not fit is left alone.
                     repos::learn(self.connection, *repo_id, restic_id).await?;
                 }
-                repos::put_stats(self.connection, *repo_id, stats).await?;
+                stats::learn(self.connection, *repo_id, news, self.touched.now).await?;
+                if news.locks.is_some() {
+                    wake::repo(self.connection, *repo_id, self.touched.now).await?;
+                }
                 Ok(None)
             }
             Effect::Snapshots { repo_id, listed_at, total, snapshots } => {
@@ -126,7 +135,11 @@ impl<'a, 'c> Batch<'a, 'c> {
                     exit_code: *exit_code,
                     summary: Some((**summary).clone()),
                 };
-                self.report(host_id, *job_id, JobEvent::Finish(*state), &word).await
+                let ignored = self.report(host_id, *job_id, JobEvent::Finish(*state), &word).await?;
+                if ignored.is_none() {
+                    self.learn_from(*job_id, *class, *at, summary).await?;
+                }
+                Ok(ignored)
             }
         }
     }
@@ -146,6 +159,30 @@ impl<'a, 'c> Batch<'a, 'c> {
         })
     }
 
+    /// Takes from the end of a job what it says of its repository.
+    async fn learn_from(
+        &mut self,
+        id: JobId,
+        class: OutcomeClass,
+        at: Timestamp,
+        summary: &JobSummary,
+    ) -> Result<()> {
+        let Some(subject) = self.subjects.get(&id) else { return Ok(()) };
+        let Subject { host_id, repo_id, kind, is_preview } = *subject;
+        let ended = Ended { kind, is_preview, class, at, summary };
+        let news = ended.stats();
+        if news != RepoStats::default() && repos::by_id(self.connection, repo_id).await?.is_some() {
+            stats::learn(self.connection, repo_id, &news, self.touched.now).await?;
+        }
+        if let Some(finding) = ended.finding() {
+            maintenance::note_finding(self.connection, repo_id, finding, at).await?;
+        }
+        if ended.was_refused_to_delete() {
+            attachments::note_append_only(self.connection, host_id, repo_id).await?;
+        }
+        Ok(())
+    }
+
     async fn log(&mut self, host_id: HostId, id: JobId, part: Part<'a>) -> Result<Ignored> {
         if let Some(why) = self.foreign(host_id, id).await? {
             return Ok(Some(why));
@@ -159,9 +196,9 @@ impl<'a, 'c> Batch<'a, 'c> {
         if !self.fires.is_empty() {
             self.fire().await?;
         }
-        Ok(match self.owners.get(&id) {
+        Ok(match self.subjects.get(&id) {
             None => Some(no_job(id)),
-            Some(owner) if *owner != host_id => Some(format!("job {id} is another host's")),
+            Some(subject) if subject.host_id != host_id => Some(format!("job {id} is another host's")),
             Some(_) => None,
         })
     }
@@ -169,7 +206,7 @@ impl<'a, 'c> Batch<'a, 'c> {
     async fn fire(&mut self) -> Result<()> {
         let fires = std::mem::take(&mut self.fires);
         let written = fires::write(self.connection, &mut self.touched, &fires).await?;
-        self.owners.extend(written);
+        self.subjects.extend(written);
         Ok(())
     }
 
@@ -220,46 +257,6 @@ fn no_job(id: JobId) -> String {
 
 fn not_attached(id: RepoId) -> String {
     format!("the host is not attached to repository {id}")
-}
-
-/// The jobs that reports speak of.
-fn jobs_of(reports: &[Report]) -> Vec<JobId> {
-    let named = |effect: &Effect| match effect {
-        Effect::Refused { job_id, .. }
-        | Effect::Started { job_id, .. }
-        | Effect::Log { job_id, .. }
-        | Effect::LogGap { job_id, .. }
-        | Effect::Finished { job_id, .. } => Some(*job_id),
-        Effect::SetAside { .. }
-        | Effect::Fire { .. }
-        | Effect::PlanAcked { .. }
-        | Effect::Stats { .. }
-        | Effect::Snapshots { .. } => None,
-    };
-    let mut jobs: Vec<JobId> = reports
-        .iter()
-        .flat_map(|report| &report.effects)
-        .filter_map(|numbered| named(&numbered.effect))
-        .collect();
-    jobs.sort_unstable();
-    jobs.dedup();
-    jobs
-}
-
-async fn owners(connection: &mut SqliteConnection, jobs: &[JobId]) -> Result<BTreeMap<JobId, HostId>> {
-    if jobs.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let found = sqlx::query("select id, host_id from jobs where id in (select value from json_each(?1))")
-        .bind(json("ids", jobs)?)
-        .fetch_all(connection)
-        .await
-        .doing("look for the hosts of jobs")?;
-    let owner = |row| {
-        let fields = Fields::new(row, "job", "id");
-        Ok((fields.parsed("id")?, fields.parsed("host_id")?))
-    };
-    found.iter().map(owner).collect()
 }
 
 async fn hosts_there(connection: &mut SqliteConnection, reports: &[Report]) -> Result<BTreeMap<HostId, ()>> {

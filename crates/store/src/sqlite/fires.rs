@@ -10,16 +10,17 @@ use super::fault::Doing;
 use super::jobs;
 use super::moves::{OPEN, Touched, Word, advance};
 use super::rows;
+use super::subjects::Subject;
 use crate::{FiredRun, Result};
 
-/// Writes runs with their jobs, in two statements but for runs that are known; answers the jobs that are new, with their hosts.
+/// Writes runs with their jobs, in two statements but for runs that are known; answers the jobs that are new.
 ///
 /// A run of another host, or on a repository that is gone, is left out.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     touched: &mut Touched,
     fires: &[(HostId, &FiredRun)],
-) -> Result<Vec<(JobId, HostId)>> {
+) -> Result<Vec<(JobId, Subject)>> {
     let own: Vec<&FiredRun> = fires
         .iter()
         .filter(|(host_id, fired)| fired.run.host_id == *host_id)
@@ -105,10 +106,10 @@ async fn by_key(connection: &mut SqliteConnection, key: &RunKey) -> Result<Optio
     found.as_ref().map(rows::run).transpose()
 }
 
-async fn insert(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<(JobId, HostId)>> {
+async fn insert(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<(JobId, Subject)>> {
     if jobs.is_empty() {
         return Ok(Vec::new());
     }
     let fresh: BTreeSet<JobId> = jobs::insert(connection, jobs).await?.into_iter().collect();
-    Ok(jobs.iter().filter(|job| fresh.contains(&job.id)).map(|job| (job.id, job.host_id)).collect())
+    Ok(jobs.iter().filter(|job| fresh.contains(&job.id)).map(|job| (job.id, Subject::of(job))).collect())
 }

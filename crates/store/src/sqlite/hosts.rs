@@ -10,7 +10,7 @@ use super::fault::Doing;
 use super::moves::OPEN;
 use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
 use super::rows::{self, ids, json};
-use super::{SqliteStore, audit};
+use super::{SqliteStore, audit, wake};
 use crate::names::{folded, name_key};
 use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result, TokenHash};
 
@@ -152,6 +152,7 @@ pub(super) async fn delete(store: &SqliteStore, id: HostId, audit: AuditEntry) -
     .execute(&mut *tx)
     .await
     .doing(doing)?;
+    wake::of_host(&mut tx, id, audit.at).await?;
     sqlx::query("delete from hosts where id = ?1")
         .bind(id.to_string())
         .execute(&mut *tx)

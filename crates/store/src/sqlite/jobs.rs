@@ -18,12 +18,12 @@ use crate::{Cursor, FleetCounts, JobFilter, JobRow, Listed, PageRequest, Result}
 pub(super) async fn insert(connection: &mut SqliteConnection, jobs: &[Job]) -> Result<Vec<JobId>> {
     let written = sqlx::query(
         "insert into jobs (id, kind, state, host_id, repo_id, group_id, run_id, slot, attempt, actor_kind, actor, \
-         created_at, dispatched_at, started_at, finished_at, cancel_requested_at, class, exit_code, message, hint, summary) \
+         created_at, dispatched_at, started_at, finished_at, cancel_requested_at, class, exit_code, message, hint, summary, intent) \
          select value->>'id', value->>'kind', value->>'state', value->>'host_id', value->>'repo_id', value->>'group_id', \
          value->>'run_id', value->>'slot', value->>'attempt', value->>'$.actor.kind', value->>'$.actor.name', \
          value->>'created_at', value->>'dispatched_at', value->>'started_at', value->>'finished_at', \
          value->>'cancel_requested_at', value->>'class', value->>'exit_code', value->>'message', value->>'hint', \
-         value->>'summary' from json_each(?1) where true on conflict do nothing returning id",
+         value->>'summary', value->>'intent' from json_each(?1) where true on conflict do nothing returning id",
     )
     .bind(json("jobs", jobs)?)
     .fetch_all(connection)
@@ -48,17 +48,35 @@ pub(super) async fn insert_runs(connection: &mut SqliteConnection, runs: &[&Run]
     ids(&written, "run")
 }
 
-/// The job of the same kind on the same host, repository and group that is not final.
+/// The job of maintenance that was made for the same slot and attempt; one that never started gave its slot back.
+pub(super) async fn of_slot(connection: &mut SqliteConnection, job: &Job) -> Result<Option<Job>> {
+    let (None, Some(slot)) = (job.run_id, job.slot) else { return Ok(None) };
+    let found = sqlx::query(
+        "select * from jobs indexed by jobs_of_slot where repo_id = ?1 and kind = ?2 and slot = ?3 and attempt = ?4 \
+         and run_id is null and slot is not null and state not in ('superseded', 'withdrawn')",
+    )
+    .bind(job.repo_id.to_string())
+    .bind(job.kind.as_str())
+    .bind(slot.as_millis())
+    .bind(job.attempt)
+    .fetch_optional(connection)
+    .await
+    .doing("look for the job of a slot")?;
+    found.as_ref().map(rows::job).transpose()
+}
+
+/// The job of the same kind on the same host, repository and group, with the same preview, that is not final.
 pub(super) async fn open_like(connection: &mut SqliteConnection, job: &Job) -> Result<Option<Job>> {
     let sql = format!(
         "select * from jobs indexed by jobs_open_of_host where host_id = ?1 and repo_id = ?2 and kind = ?3 \
-         and group_id is ?4 and {OPEN} order by id limit 1"
+         and group_id is ?4 and preview_group is ?5 and {OPEN} order by id limit 1"
     );
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(job.host_id.to_string())
         .bind(job.repo_id.to_string())
         .bind(job.kind.as_str())
         .bind(job.group_id.map(|id| id.to_string()))
+        .bind(job.intent.preview_group.map(|id| id.to_string()))
         .fetch_optional(connection)
         .await
         .doing("look for a job like it")?;

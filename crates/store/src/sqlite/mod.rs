@@ -18,6 +18,7 @@ mod hosts;
 mod jobs;
 mod log;
 mod log_chunk;
+mod maintenance;
 mod meta;
 mod moves;
 mod paging;
@@ -28,8 +29,12 @@ mod rows;
 mod schema;
 mod session;
 mod snapshots;
+mod stats;
+mod subjects;
 #[cfg(test)]
 mod tests;
+mod views;
+mod wake;
 mod work;
 
 use std::path::Path;

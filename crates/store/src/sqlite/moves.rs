@@ -32,14 +32,32 @@ impl Word {
     }
 }
 
-/// The hosts and repositories whose revisions a transaction raises, each as often as a job of it moved.
-#[derive(Debug, Default)]
+/// The hosts and repositories whose revisions a transaction raises, each as often as a job of it moved; where one ended, the
+/// repository's maintenance is looked at again.
+#[derive(Debug)]
 pub(super) struct Touched {
+    /// The server's time.
+    pub(super) now: Timestamp,
     hosts: BTreeMap<HostId, i64>,
-    repos: BTreeMap<RepoId, i64>,
+    repos: BTreeMap<RepoId, (i64, Option<Timestamp>)>,
 }
 
 impl Touched {
+    /// Nothing yet, at a time of the server.
+    pub(super) fn at(now: Timestamp) -> Self {
+        Self { now, hosts: BTreeMap::new(), repos: BTreeMap::new() }
+    }
+
+    /// A job moved to this state.
+    fn note(&mut self, host_id: HostId, repo_id: RepoId, state: JobState) {
+        *self.hosts.entry(host_id).or_default() += 1;
+        let (times, wake_at) = self.repos.entry(repo_id).or_default();
+        *times += 1;
+        if state.is_final() {
+            *wake_at = Some(wake_at.map_or(self.now, |at| at.min(self.now)));
+        }
+    }
+
     /// Raises the revisions; the last act of a transaction that moved jobs.
     pub(super) async fn raise(self, connection: &mut SqliteConnection) -> Result<()> {
         let raise = [
@@ -48,7 +66,9 @@ impl Touched {
                 json("ids", &self.hosts)?,
             ),
             (
-                "update repos set revision = revision + t.value from json_each(?1) t where repos.id = t.key",
+                "update repos set revision = revision + (t.value->>0), \
+                 wake_at = iif(t.value->>1 is null, wake_at, min(coalesce(wake_at, t.value->>1), t.value->>1)) \
+                 from json_each(?1) t where repos.id = t.key",
                 json("ids", &self.repos)?,
             ),
         ];
@@ -122,8 +142,7 @@ pub(super) async fn advance_all(
         let fields = Fields::new(row, "job", "id");
         done.push(fields.parsed("id")?);
         runs.extend(fields.parsed_opt::<RunId>("run_id")?);
-        *touched.hosts.entry(fields.parsed("host_id")?).or_default() += 1;
-        *touched.repos.entry(fields.parsed("repo_id")?).or_default() += 1;
+        touched.note(fields.parsed("host_id")?, fields.parsed("repo_id")?, state);
     }
     done.sort_unstable();
     if let Some(after) = RunState::after(state)

@@ -9,7 +9,7 @@ use sqlx::SqliteConnection;
 
 use super::fault::Doing;
 use super::rows::{self, json};
-use super::{SqliteStore, attachments, audit, hosts};
+use super::{SqliteStore, attachments, audit, hosts, wake};
 use crate::names::name_key;
 use crate::{GroupDeleted, HostPlan, PlanWritten, Plans, Result};
 
@@ -74,6 +74,7 @@ impl Plans for SqliteStore {
         .await
         .doing(doing)?;
         let version = hosts::raise_plan_version(&mut tx, group.host_id).await?;
+        wake::of_host(&mut tx, group.host_id, audit.at).await?;
         audit::write(&mut tx, &audit).await?;
         tx.commit().await.doing(doing)?;
         Ok(PlanWritten::Done(version))
@@ -107,6 +108,7 @@ impl Plans for SqliteStore {
         .await
         .doing(doing)?;
         let version = hosts::raise_plan_version(&mut tx, new.host_id).await?;
+        wake::of_host(&mut tx, new.host_id, audit.at).await?;
         audit::write(&mut tx, &audit).await?;
         tx.commit().await.doing(doing)?;
         Ok(PlanWritten::Done(version))
@@ -134,6 +136,7 @@ impl Plans for SqliteStore {
             .await
             .doing(doing)?;
         hosts::raise_plan_version(&mut tx, host_id).await?;
+        wake::of_host(&mut tx, host_id, audit.at).await?;
         audit::write(&mut tx, &audit).await?;
         tx.commit().await.doing(doing)?;
         Ok(GroupDeleted::Done)

@@ -16,9 +16,9 @@ impl Reports for SqliteStore {
         host_id: HostId,
         spool_id: SpoolId,
         effects: Vec<NumberedEffect>,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<Vec<Applied>> {
-        self.apply.apply(host_id, spool_id, effects).await
+        self.apply.apply(host_id, spool_id, effects, now).await
     }
 
     async fn log(&self, job_id: JobId, from: u64, max_lines: u32) -> Result<LogSlice> {

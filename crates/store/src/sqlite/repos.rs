@@ -1,19 +1,15 @@
 //! Repositories.
 
-use std::collections::BTreeMap;
-
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{AuditEntry, Repo, RepoStats, ResticRepoId};
 use restic_manager_core::text::DisplayName;
-use restic_manager_core::time::Timestamp;
-use sqlx::sqlite::SqliteRow;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fault::Doing;
 use super::moves::OPEN;
 use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
-use super::rows::{self, Fields, ids, integer, json, name_of};
-use super::{SqliteStore, audit};
+use super::rows::{self, Fields, ids};
+use super::{SqliteStore, audit, maintenance, stats, wake};
 use crate::names::name_key;
 use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, ResticIdLearned, Result};
 
@@ -33,8 +29,8 @@ pub(super) async fn create(store: &SqliteStore, repo: Repo, audit: AuditEntry) -
         return Ok(Renamed::NameTaken);
     }
     sqlx::query(
-        "insert into repos (id, name, name_key, restic_id, runner, created_at, revision) \
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "insert into repos (id, name, name_key, restic_id, runner, created_at, revision, wake_at) \
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6)",
     )
     .bind(repo.id.to_string())
     .bind(repo.name.as_str())
@@ -46,6 +42,7 @@ pub(super) async fn create(store: &SqliteStore, repo: Repo, audit: AuditEntry) -
     .execute(&mut *tx)
     .await
     .doing(doing)?;
+    maintenance::begin(&mut tx, repo.id, repo.created_at).await?;
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(Renamed::Done)
@@ -104,6 +101,9 @@ pub(super) async fn change(
         .execute(&mut *tx)
         .await
         .doing(doing)?;
+    if change.runner.is_some() {
+        wake::repo(&mut tx, id, audit.at).await?;
+    }
     audit::write(&mut tx, &audit).await?;
     tx.commit().await.doing(doing)?;
     Ok(Renamed::Done)
@@ -194,52 +194,9 @@ pub(super) async fn learn(
 }
 
 pub(super) async fn stats(store: &SqliteStore, asked: &[RepoId]) -> Result<Vec<RepoStats>> {
-    let found = sqlx::query("select * from repo_stats where repo_id in (select value from json_each(?1))")
-        .bind(json("ids", asked)?)
-        .fetch_all(&store.readers)
-        .await
-        .doing("read the sizes of repositories")?;
-    let known = found.iter().map(repo_stats).collect::<Result<BTreeMap<_, _>>>()?;
+    let mut tx = store.read("read what is known of repositories").await?;
+    let known = stats::known(&mut tx, asked).await?;
     Ok(asked.iter().map(|id| known.get(id).cloned().unwrap_or_default()).collect())
-}
-
-/// Stores what is known; what is absent stays as it was.
-pub(super) async fn put_stats(
-    connection: &mut SqliteConnection,
-    id: RepoId,
-    stats: &RepoStats,
-) -> Result<()> {
-    sqlx::query(
-        "insert into repo_stats (repo_id, total_size_bytes, size_kind, uncompressed_bytes, snapshot_count, measured_at) \
-         values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (repo_id) do update set \
-         total_size_bytes = coalesce(excluded.total_size_bytes, total_size_bytes), \
-         size_kind = coalesce(excluded.size_kind, size_kind), \
-         uncompressed_bytes = coalesce(excluded.uncompressed_bytes, uncompressed_bytes), \
-         snapshot_count = coalesce(excluded.snapshot_count, snapshot_count), \
-         measured_at = coalesce(excluded.measured_at, measured_at)",
-    )
-    .bind(id.to_string())
-    .bind(stats.total_size_bytes.map(integer))
-    .bind(stats.size_kind.as_ref().map(name_of).transpose()?)
-    .bind(stats.uncompressed_bytes.map(integer))
-    .bind(stats.snapshot_count.map(integer))
-    .bind(stats.measured_at.map(Timestamp::as_millis))
-    .execute(connection)
-    .await
-    .doing("store the size of a repository")?;
-    Ok(())
-}
-
-fn repo_stats(row: &SqliteRow) -> Result<(RepoId, RepoStats)> {
-    let fields = Fields::new(row, "size of the repository", "repo_id");
-    let stats = RepoStats {
-        total_size_bytes: fields.number_opt("total_size_bytes")?,
-        size_kind: fields.named_opt("size_kind")?,
-        uncompressed_bytes: fields.number_opt("uncompressed_bytes")?,
-        snapshot_count: fields.number_opt("snapshot_count")?,
-        measured_at: fields.at_opt("measured_at")?,
-    };
-    Ok((fields.parsed("repo_id")?, stats))
 }
 
 async fn name_taken(connection: &mut SqliteConnection, id: RepoId, name: &DisplayName) -> Result<bool> {

@@ -19,7 +19,7 @@ use crate::{AttachmentRow, Cursor, JobRow, Result, SealedCredential, StoreError,
 /// Columns of a job, for `select ... from jobs j`.
 pub(super) const JOB: &str = "j.id, j.kind, j.state, j.host_id, j.repo_id, j.group_id, j.run_id, j.slot, j.attempt, j.actor_kind, \
      j.actor, j.created_at, j.dispatched_at, j.started_at, j.finished_at, j.cancel_requested_at, j.class, j.exit_code, j.message, \
-     j.hint, j.summary";
+     j.hint, j.summary, j.intent";
 
 /// The names around a job, as they are or were: columns behind [`JOB`].
 pub(super) const JOB_NAMES: &str = "coalesce((select h.name from hosts h where h.id = j.host_id), \
@@ -298,6 +298,7 @@ pub(super) fn job(row: &SqliteRow) -> Result<Job> {
         message: fields.get("message")?,
         hint: fields.get("hint")?,
         summary: fields.json_opt("summary")?,
+        intent: fields.json_opt("intent")?.unwrap_or_default(),
     })
 }
 

@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance, advance_all};
 use super::rows::{self, json};
-use super::{SqliteStore, hosts};
+use super::{SqliteStore, hosts, wake};
 use crate::{JobMove, Result, TakeSession, TakenSession};
 
 pub(super) async fn take(store: &SqliteStore, take: TakeSession) -> Result<Option<TakenSession>> {
@@ -23,6 +23,7 @@ pub(super) async fn take(store: &SqliteStore, take: TakeSession) -> Result<Optio
         .partition(|job| take.known_jobs.contains(&job.id));
     let cancel = known.iter().filter(|job| job.cancel_requested_at.is_some()).map(|job| job.id).collect();
     let (lost, requeued) = judge(&mut tx, &unknown, &take).await?;
+    wake::run_by(&mut tx, take.host_id, take.now).await?;
     let host = hosts::by_id(&mut tx, take.host_id).await?;
     tx.commit().await.doing(doing)?;
     Ok(host.map(|host| TakenSession { epoch, committed_seq, host, lost, requeued, cancel }))
@@ -86,7 +87,7 @@ async fn judge(
     let ran = ids_of(&|job| job.state == JobState::Running);
     let unreached = ids_of(&|job| job.state != JobState::Running && job.cancel_requested_at.is_none());
     let unwanted = ids_of(&|job| job.state != JobState::Running && job.cancel_requested_at.is_some());
-    let mut touched = Touched::default();
+    let mut touched = Touched::at(take.now);
     let gone = Word::new(take.now, "the agent came back and no longer knew of it");
     let lost = advance_all(connection, &mut touched, &ran, JobEvent::Lose, &gone).await?;
     let again = Word::new(take.now, "it was cancelled before it reached the agent");

@@ -1,5 +1,7 @@
 //! What hosts list of their snapshots.
 
+use std::collections::BTreeMap;
+
 use restic_manager_core::id::{HostId, RepoId};
 use restic_manager_core::model::Snapshot;
 use restic_manager_core::time::Timestamp;
@@ -98,8 +100,42 @@ pub(super) async fn replace(
     .bind(&host)
     .bind(&repo)
     .bind(json("snapshots", snapshots)?)
+    .execute(&mut *connection)
+    .await
+    .doing(doing)?;
+    put_newest(connection, &host, &repo, snapshots).await?;
+    Ok(None)
+}
+
+/// Keeps the time of the newest snapshot with each tag.
+async fn put_newest(
+    connection: &mut SqliteConnection,
+    host: &str,
+    repo: &str,
+    snapshots: &[Snapshot],
+) -> Result<()> {
+    let doing = "store how old the snapshots of a tag are";
+    let mut newest: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for snapshot in snapshots {
+        for tag in &snapshot.tags {
+            let time = newest.entry(tag).or_insert(snapshot.time);
+            *time = snapshot.time.max(*time);
+        }
+    }
+    sqlx::query("delete from newest_snapshots where host_id = ?1 and repo_id = ?2")
+        .bind(host)
+        .bind(repo)
+        .execute(&mut *connection)
+        .await
+        .doing(doing)?;
+    sqlx::query(
+        "insert into newest_snapshots (host_id, repo_id, tag, time) select ?1, ?2, key, value from json_each(?3)",
+    )
+    .bind(host)
+    .bind(repo)
+    .bind(json("times", &newest)?)
     .execute(connection)
     .await
     .doing(doing)?;
-    Ok(None)
+    Ok(())
 }

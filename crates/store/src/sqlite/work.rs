@@ -33,6 +33,9 @@ impl Work for SqliteStore {
         if let Some(existing) = jobs::open_like(&mut tx, &job).await? {
             return Ok(Enqueued::Existing(existing));
         }
+        if let Some(existing) = jobs::of_slot(&mut tx, &job).await? {
+            return Ok(Enqueued::Existing(existing));
+        }
         jobs::insert(&mut tx, std::slice::from_ref(&job)).await?;
         audit::write(&mut tx, &audit).await?;
         tx.commit().await.doing(doing)?;
@@ -72,7 +75,7 @@ impl Work for SqliteStore {
     ) -> Result<JobMove> {
         let doing = "move a job";
         let mut tx = self.write(doing).await?;
-        let mut touched = Touched::default();
+        let mut touched = Touched::at(now);
         let moved = advance(&mut tx, &mut touched, id, event, &Word::new(now, message)).await?;
         match moved {
             JobMove::Moved(_) => {}
@@ -105,7 +108,7 @@ impl Work for SqliteStore {
                 .doing(doing)?;
             audit::write(&mut tx, &audit).await?;
         }
-        let mut touched = Touched::default();
+        let mut touched = Touched::at(now);
         let word = Word::new(now, "it was cancelled while it waited");
         let moved = advance(&mut tx, &mut touched, id, JobEvent::CancelQueued, &word).await?;
         touched.raise(&mut tx).await?;
@@ -134,7 +137,7 @@ impl Work for SqliteStore {
         if stale.is_empty() {
             return Ok(stale);
         }
-        let mut touched = Touched::default();
+        let mut touched = Touched::at(now);
         let word = Word::new(now, "it waited too long to be started");
         let withdrawn = advance_all(&mut tx, &mut touched, &stale, JobEvent::Withdraw, &word).await?;
         touched.raise(&mut tx).await?;
