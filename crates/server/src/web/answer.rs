@@ -9,6 +9,7 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
+use restic_manager_core::api::ErrorBody;
 use restic_manager_core::secret::Secret;
 use serde::Serialize;
 use warp::reply::Response;
@@ -25,6 +26,16 @@ pub(super) struct Refusal {
     error: Box<AppError>,
     status: Option<StatusCode>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What a refused client is told.
+pub(super) struct Told {
+    /// The status.
+    pub(super) status: StatusCode,
+    /// The words.
+    pub(super) body: ErrorBody,
+    /// Further headers.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Refusal {
@@ -52,23 +63,30 @@ impl Refusal {
     }
 
     /// What is refused.
-    #[cfg(test)]
     pub(super) const fn error(&self) -> &AppError {
         &self.error
     }
 
-    /// The answer. A fault is logged here, with all its causes, and nowhere else.
+    /// The answer as JSON.
     pub(super) fn into_response(self) -> Response {
+        let unauthenticated = self.error.kind() == ErrorKind::Unauthenticated;
+        let Told { status, body, headers } = self.told();
+        let mut response = json(status, &body);
+        if unauthenticated {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.headers_mut().extend(headers);
+        response
+    }
+
+    /// What the client is told, in whatever form. A fault is logged here, with all its causes, and nowhere else.
+    pub(super) fn told(self) -> Told {
         let kind = self.error.kind();
         if kind == ErrorKind::Internal || std::error::Error::source(&*self.error).is_some() {
             tracing::error!(code = self.error.code(), error = %chain(&*self.error), "a request failed");
         }
-        let mut response = json(self.status.unwrap_or_else(|| status(kind)), &self.error.body());
-        if kind == ErrorKind::Unauthenticated {
-            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response.headers_mut().extend(self.headers);
-        response
+        let status = self.status.unwrap_or_else(|| status(kind));
+        Told { status, body: self.error.body(), headers: self.headers }
     }
 }
 
@@ -159,7 +177,8 @@ pub(super) fn harden(mut response: Response) -> Response {
     response
 }
 
-fn sized(status: StatusCode, content_type: HeaderValue, bytes: Bytes) -> Response {
+/// A body of a known length.
+pub(super) fn sized(status: StatusCode, content_type: HeaderValue, bytes: Bytes) -> Response {
     let length = bytes.len();
     let mut response = Response::new(bytes.into());
     *response.status_mut() = status;

@@ -78,6 +78,16 @@ impl Ask {
         body::json(&self.headers, &mut self.body).await
     }
 
+    /// The body, which is a form of ours.
+    pub(super) async fn form(&mut self) -> Result<Bytes, Refusal> {
+        body::form(&self.headers, &mut self.body).await
+    }
+
+    /// The query string as it was sent.
+    pub(super) fn query_text(&self) -> &str {
+        &self.query
+    }
+
     /// The connection, for a protocol of its own.
     pub(super) const fn upgrade(&mut self) -> Option<OnUpgrade> {
         self.upgrade.take()

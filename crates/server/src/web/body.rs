@@ -1,4 +1,4 @@
-//! Reading a JSON body: of the right type, of bounded size, and with a name for what is wrong. How long it may take is
+//! Reading a body, JSON or a form: of the right type, of bounded size, and with a name for what is wrong. How long it may take is
 //! the accept loop's matter.
 
 use bytes::{Bytes, BytesMut};
@@ -22,9 +22,23 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &mut Bo
     Ok(parse(&read(headers, body).await?)?)
 }
 
-fn check_type(headers: &HeaderMap) -> Result<(), AppError> {
+/// Reads the body of a form of ours as it was sent.
+pub(super) async fn form(headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
+    if essence(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+        return Ok(read(headers, body).await?);
+    }
+    let error = AppError::new(ErrorKind::UnsupportedMedia, "form_expected", "the request is no form");
+    Err(error.hint("programs use the paths below /api; GET /api/openapi.json lists them").into())
+}
+
+fn essence(headers: &HeaderMap) -> Option<String> {
     let given = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let essence = given.as_deref().and_then(|value| value.split(';').next()).map(str::trim);
+    given.as_deref().and_then(|value| value.split(';').next()).map(|essence| essence.trim().to_owned())
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), AppError> {
+    let essence = essence(headers);
+    let essence = essence.as_deref();
     if essence.is_some_and(|essence| essence.eq_ignore_ascii_case("application/json")) {
         return Ok(());
     }

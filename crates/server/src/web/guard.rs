@@ -121,6 +121,27 @@ pub(super) async fn user(ask: &Ask, route: &Route) -> Result<User, Refusal> {
     Ok(User { caller: session.caller.clone(), by: Credential::Session { session, cookie } })
 }
 
+/// Whoever has a session, by its cookie: what a page goes by.
+pub(super) async fn session(ask: &Ask) -> Result<Option<(Session, Secret)>, Refusal> {
+    let Some(cookie) = session_cookie(&ask.headers) else { return Ok(None) };
+    let session = ask.state.accounts.session(&cookie).await?;
+    Ok(session.map(|session| (session, cookie)))
+}
+
+/// A form must come from a page of ours, and carry the session's token as a field.
+pub(super) fn check_form(ask: &Ask, session: &Session, given: &Secret) -> Result<(), Refusal> {
+    if site(ask) != Site::Own {
+        return Err(cross_site("the form does not come from a page of this server"));
+    }
+    if session.csrf_matches(given) {
+        return Ok(());
+    }
+    let message = "the form is older than the session it was sent with";
+    Err(AppError::new(ErrorKind::Forbidden, "csrf_token_wrong", message)
+        .hint("go back, load the page anew, and send the form again")
+        .into())
+}
+
 /// A write with a cookie must come from a page of ours, which knows the session's token.
 fn check_write(ask: &Ask, session: &Session) -> Result<(), Refusal> {
     match site(ask) {

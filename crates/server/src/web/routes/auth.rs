@@ -25,8 +25,17 @@ pub(super) fn routes() -> Vec<Route> {
 #[utoipa::path(post, path = "/api/bootstrap", tag = "auth", request_body = BootstrapRequest,
     responses((status = 201, description = "Made and logged in.", body = SessionInfo)))]
 async fn bootstrap(mut ask: Ask) -> Answer {
-    ask.state.limits.address(ask.client.address)?;
     let request: BootstrapRequest = ask.json().await?;
+    let session = first_session(&ask, request).await?;
+    Ok(opened(&ask, StatusCode::CREATED, &session))
+}
+
+/// Makes the first administrator, for whoever has the token of the server's data folder.
+pub(in crate::web) async fn first_session(
+    ask: &Ask,
+    request: BootstrapRequest,
+) -> Result<NewSession, Refusal> {
+    ask.state.limits.address(ask.client.address)?;
     let file = &ask.state.bootstrap;
     if ask.state.accounts.needs_bootstrap().await? && !file.matches(&request.token).map_err(unreadable)? {
         let error = AppError::new(
@@ -45,7 +54,7 @@ async fn bootstrap(mut ask: Ask) -> Answer {
         // Without effect from here on: there is a user. The next start removes it.
         tracing::warn!(error = %chain(&error), file = %file.path().display(), "the used bootstrap token could not be removed");
     }
-    Ok(opened(&ask, StatusCode::CREATED, &session))
+    Ok(session)
 }
 
 /// Opens a session.
@@ -53,10 +62,15 @@ async fn bootstrap(mut ask: Ask) -> Answer {
     responses((status = 200, description = "Logged in; the session's cookie comes along.", body = SessionInfo)))]
 async fn login(mut ask: Ask) -> Answer {
     let request: LoginRequest = ask.json().await?;
+    let session = new_session(&ask, &request).await?;
+    Ok(opened(&ask, StatusCode::OK, &session))
+}
+
+/// Opens a session for whoever knows a name and its password.
+pub(in crate::web) async fn new_session(ask: &Ask, request: &LoginRequest) -> Result<NewSession, Refusal> {
     ask.state.limits.attempt(ask.client.address, &request.username)?;
     let from = ask.client.address.to_string();
-    let session = ask.state.accounts.login(&request.username, &request.password, &from).await?;
-    Ok(opened(&ask, StatusCode::OK, &session))
+    Ok(ask.state.accounts.login(&request.username, &request.password, &from).await?)
 }
 
 /// Ends the session.
@@ -65,7 +79,7 @@ async fn logout(user: User, ask: Ask) -> Answer {
     match &user.by {
         Credential::Session { session, .. } => {
             ask.state.accounts.logout(session).await?;
-            Ok(with_cookie(no_content(), &cookie(&ask, "", 0)))
+            Ok(with_cookie(no_content(), &no_cookie(&ask)))
         }
         Credential::Token => Err(no_session()),
     }
@@ -95,9 +109,19 @@ fn unreadable(error: std::io::Error) -> AppError {
 }
 
 fn opened(ask: &Ask, status: StatusCode, session: &NewSession) -> Response {
+    with_cookie(json(status, &session.info), &cookie_of(ask, session))
+}
+
+/// The cookie of a session, as a browser is told to keep it.
+pub(in crate::web) fn cookie_of(ask: &Ask, session: &NewSession) -> Secret {
     let now = ask.state.app.clock().now();
     let seconds = session.info.expires_at.millis_since(now) / 1000;
-    with_cookie(json(status, &session.info), &cookie(ask, session.cookie.expose(), seconds))
+    cookie(ask, session.cookie.expose(), seconds)
+}
+
+/// What makes a browser forget the cookie of its session.
+pub(in crate::web) fn no_cookie(ask: &Ask) -> Secret {
+    cookie(ask, "", 0)
 }
 
 fn cookie(ask: &Ask, value: &str, seconds: i64) -> Secret {

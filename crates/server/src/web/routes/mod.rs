@@ -3,7 +3,7 @@
 //! The annotation above a handler is where its method and its path come from, for the table as for the OpenAPI document.
 
 mod attachments;
-mod auth;
+pub(super) mod auth;
 mod enrolment;
 mod fleet;
 mod follow;
