@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, bootstrap, completions, context, credentials, host, job, login, repo, run, schedule, snapshot,
-    source, token,
+    audit, bootstrap, completions, context, credentials, host, job, login, maintenance, repo, run, schedule,
+    snapshot, source, token,
 };
 use crate::connection::Wanted;
 use crate::exit;
@@ -27,7 +27,7 @@ fn after_help() -> String {
     format!(
         "Environment:
     RM_SERVER         the server to ask
-    RM_TOKEN          the API token to ask it with
+    RM_TOKEN          the API token to ask it with; an agent is enrolled by another one, in RM_ENROLLMENT_TOKEN
     RM_TOKEN_FILE     a file with the API token
     RMCTL_CONFIG_DIR  the folder of contexts.toml, where logins are kept
 
@@ -95,6 +95,9 @@ pub(crate) enum Command {
     /// Restic repositories
     #[command(subcommand)]
     Repo(repo::Command),
+    /// When a repository is forgotten, pruned and checked
+    #[command(subcommand)]
+    Maintenance(maintenance::Command),
     /// How a host opens its repositories
     #[command(subcommand)]
     Creds(credentials::Command),

@@ -8,7 +8,9 @@ pub(crate) mod context;
 pub(crate) mod credentials;
 pub(crate) mod host;
 pub(crate) mod job;
+pub(crate) mod lock;
 pub(crate) mod login;
+pub(crate) mod maintenance;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -72,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Status => status::run(&session(ui)?),
         Command::Host(command) => command.run(&session(ui)?),
         Command::Repo(command) => command.run(&session(ui)?),
+        Command::Maintenance(command) => command.run(&session(ui)?),
         Command::Creds(command) => command.run(&session(ui)?),
         Command::Source(command) => command.run(&session(ui)?),
         Command::Schedule(command) => command.run(&session(ui)?),

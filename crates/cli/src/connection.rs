@@ -21,6 +21,8 @@ pub(crate) enum ConnectionError {
     Address { text: String, problem: String },
     #[error("a password in the address can be read by every user of this machine")]
     PasswordInAddress,
+    #[error("the token in {place} {belongs}; rmctl needs an API token")]
+    OtherToken { place: &'static str, belongs: &'static str },
     #[error("plain http to {host} would show the token to everybody on the way")]
     PlainHttp { host: String },
 }
@@ -28,9 +30,11 @@ pub(crate) enum ConnectionError {
 impl ConnectionError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::NoServer | Self::Address { .. } | Self::PasswordInAddress | Self::PlainHttp { .. } => {
-                Exit::Usage
-            }
+            Self::NoServer
+            | Self::Address { .. }
+            | Self::PasswordInAddress
+            | Self::OtherToken { .. }
+            | Self::PlainHttp { .. } => Exit::Usage,
             Self::NoLogin { .. } => Exit::Refused,
         }
     }
@@ -48,6 +52,11 @@ impl ConnectionError {
                 "write it like https://backup.example.net or http://127.0.0.1:8080".to_owned()
             }
             Self::PasswordInAddress => "leave it out; rmctl login asks for the password".to_owned(),
+            Self::OtherToken { .. } => {
+                "API tokens begin with rmt_: rmctl token create makes one; what enrols an agent goes to it in \
+                 RM_ENROLLMENT_TOKEN"
+                    .to_owned()
+            }
             Self::PlainHttp { .. } => {
                 "use https://, or say --allow-plain-http where the network itself is trusted".to_owned()
             }
@@ -151,10 +160,16 @@ impl Connection {
 }
 
 fn from_environment(environment: &Environment) -> Result<Option<Secret>, CliError> {
-    match (&environment.token, &environment.token_file) {
-        (Some(token), _) => Ok(Some(token.clone())),
-        (None, Some(path)) => Ok(Some(input::secret_file("the token", path)?)),
-        (None, None) => Ok(None),
+    let (token, place) = match (&environment.token, &environment.token_file) {
+        (Some(token), _) => (token.clone(), "RM_TOKEN"),
+        (None, Some(path)) => (input::secret_file("the token", path)?, "the file of RM_TOKEN_FILE"),
+        (None, None) => return Ok(None),
+    };
+    // Each kind of token has a prefix of its own, so the mistake is seen before anything is sent.
+    let others = [("rme_", "enrols an agent"), ("rma_", "belongs to an agent")];
+    match others.into_iter().find(|(prefix, _)| token.expose().starts_with(prefix)) {
+        Some((_, belongs)) => Err(ConnectionError::OtherToken { place, belongs }.into()),
+        None => Ok(Some(token)),
     }
 }
 
@@ -241,6 +256,18 @@ mod tests {
         assert_eq!(decided(&server, &environment), ("https://flag.example/".into(), "rmt_env".into()));
         let context = Wanted { context: Some("lan".into()), ..none };
         assert_eq!(decided(&context, &environment), ("http://lan.example:8080/".into(), "rmt_lan".into()));
+    }
+
+    #[test]
+    fn a_token_of_another_kind_is_not_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        for token in ["rme_hunter2", "rma_hunter2"] {
+            let environment = Environment { token: Some(Secret::new(token)), ..stored(folder.path()) };
+            let error = Connection::decide(&Wanted::default(), &environment).unwrap_err();
+            assert_eq!(error.exit(), Exit::Usage);
+            let said = format!("{error} {error:?} {}", error.hint());
+            assert!(said.contains("RM_ENROLLMENT_TOKEN") && !said.contains("hunter2"), "{said}");
+        }
     }
 
     #[test]

@@ -25,8 +25,10 @@ pub(crate) enum InputError {
     Differ,
     #[error("standard input cannot be read twice")]
     StdinTwice,
-    #[error("{what} is not deleted: the name was not typed")]
-    NotConfirmed { what: String },
+    #[error("this {does}, and there is no terminal to confirm it on")]
+    Unconfirmed { does: String, option: &'static str },
+    #[error("{undone}: the name was not typed")]
+    NotConfirmed { undone: String, option: &'static str },
 }
 
 impl InputError {
@@ -37,6 +39,7 @@ impl InputError {
             | Self::TooLong { .. }
             | Self::Differ
             | Self::StdinTwice
+            | Self::Unconfirmed { .. }
             | Self::NotConfirmed { .. } => Exit::Usage,
             Self::Unreadable { .. } => Exit::Local,
         }
@@ -49,7 +52,8 @@ impl InputError {
             Self::Empty { .. } | Self::TooLong { .. } => "give the secret alone, on one line".to_owned(),
             Self::Differ => "type the same password twice".to_owned(),
             Self::StdinTwice => "give `-` to one option only and files to the others".to_owned(),
-            Self::NotConfirmed { .. } => "type the name exactly, or say --yes".to_owned(),
+            Self::Unconfirmed { option, .. } => format!("say {option} to do it without being asked"),
+            Self::NotConfirmed { option, .. } => format!("type the name exactly, or say {option}"),
         }
     }
 }
@@ -179,6 +183,33 @@ pub(crate) fn ask_line(what: &str, option: &str) -> Result<String, InputError> {
     }
 }
 
+/// What is done only after the name of its object was typed.
+#[derive(Debug, Clone)]
+pub(crate) struct Deed {
+    /// What it does, as the rest of a sentence: ``deletes the host `web1` ``.
+    pub(crate) does: String,
+    /// What is said when it is not done: ``the host `web1` is not deleted``.
+    pub(crate) undone: String,
+    /// The option that stands for the typed name.
+    pub(crate) option: &'static str,
+}
+
+impl Deed {
+    /// Has the name typed on the terminal.
+    pub(crate) fn confirm(self, name: &str) -> Result<(), InputError> {
+        let Self { does, undone, option } = self;
+        if !std::io::stdin().is_terminal() {
+            return Err(InputError::Unconfirmed { does, option });
+        }
+        let typed = ask_line(&format!("This {does}. Type its name to confirm"), option);
+        if typed.is_ok_and(|typed| typed == name) {
+            Ok(())
+        } else {
+            Err(InputError::NotConfirmed { undone, option })
+        }
+    }
+}
+
 /// A deletion that was confirmed on the command line already, or is still to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::Args)]
 pub(crate) struct Confirmation {
@@ -193,13 +224,12 @@ impl Confirmation {
         if self.yes {
             return Ok(());
         }
-        let what = format!("the {kind} `{name}`");
-        if !std::io::stdin().is_terminal() {
-            let hint = "say --yes to delete without being asked".to_owned();
-            return Err(InputError::NoTerminal { what: format!("a word that {what} may go"), hint });
-        }
-        let typed = ask_line(&format!("This deletes {what}. Type its name to confirm"), "--yes");
-        if typed.is_ok_and(|typed| typed == name) { Ok(()) } else { Err(InputError::NotConfirmed { what }) }
+        let deed = Deed {
+            does: format!("deletes the {kind} `{name}`"),
+            undone: format!("the {kind} `{name}` is not deleted"),
+            option: "--yes",
+        };
+        deed.confirm(name)
     }
 }
 

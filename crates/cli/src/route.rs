@@ -14,6 +14,13 @@ impl Route {
         Self { segments: segments.into_iter().map(|s| s.as_ref().to_owned()).collect(), query: Vec::new() }
     }
 
+    /// The same with one more segment.
+    #[must_use]
+    pub(crate) fn below(mut self, segment: &str) -> Self {
+        self.segments.push(segment.to_owned());
+        self
+    }
+
     /// Adds a query parameter, unless there is nothing to say.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: Option<impl Into<String>>) -> Self {

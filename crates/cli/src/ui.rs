@@ -129,7 +129,8 @@ impl Ui {
     }
 }
 
-fn present() -> Timestamp {
+/// The present time.
+pub(crate) fn present() -> Timestamp {
     Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
 }
 

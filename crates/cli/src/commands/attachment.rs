@@ -190,8 +190,7 @@ pub(crate) fn card(view: &AttachmentView, look: &Look) -> View {
     View::Card(lines)
 }
 
-/// A credential in one line, without its secrets.
-pub(crate) fn described(credential: &CredentialInfo, look: &Look) -> String {
+fn described(credential: &CredentialInfo, look: &Look) -> String {
     let mut text = credential.url.clone();
     if let Some(user) = &credential.rest_user {
         text.push_str(&format!(", user {user}"));

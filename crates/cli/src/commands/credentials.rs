@@ -1,45 +1,179 @@
 //! How a host opens its repositories.
 
+mod view;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
-use restic_manager_core::api::{AttachmentView, CredentialWrite, PrimaryCredentialWrite};
+use clap::{Args, Subcommand, ValueEnum};
+use restic_manager_core::api::{AttachmentView, CredentialWrite, HostView, PrimaryCredentialWrite, RepoView};
+use restic_manager_core::model::CredentialKind;
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::DisplayName;
 use url::Url;
 
 use super::{Session, attachment};
 use crate::error::CliError;
-use crate::input::{SecretSource, Secrets, ask_line};
+use crate::input::{Deed, SecretSource, Secrets, ask_line};
 use crate::route::Route;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Set the everyday credential of a host's primary repository, which is made when there is none
+    /// Set a credential
+    ///
+    /// `--kind repo` is the everyday one of a host's primary repository, which is made when there is none; for another
+    /// repository it is `rmctl host attach`. `--kind admin` may delete, and only the host that does the repository's
+    /// maintenance receives it.
     Set {
-        /// The host
-        host: String,
+        #[command(flatten)]
+        target: Target,
+        /// Everyday or admin
+        #[arg(long, value_enum, default_value_t = Kind::Repo)]
+        kind: Kind,
         /// The name of the repository if it is made; the host's name when not given
-        #[arg(long, value_name = "NAME")]
+        #[arg(long, value_name = "NAME", conflicts_with = "repo")]
         repo_name: Option<DisplayName>,
         #[command(flatten)]
         credential: Credential,
     },
+    /// Show the credentials of a host, or the admin credential of a repository; secrets are never shown
+    Show {
+        #[command(flatten)]
+        target: Target,
+        /// Only this one
+        #[arg(long, value_enum)]
+        kind: Option<Kind>,
+    },
+    /// Delete the admin credential: prune is held until there is another
+    Delete {
+        #[command(flatten)]
+        target: Target,
+        /// Which one: `admin`
+        #[arg(long, value_enum)]
+        kind: Kind,
+        /// Delete without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Which of the two credentials.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// The everyday one, ideally append-only
+    Repo,
+    /// The one that may delete; often with another address
+    Admin,
+}
+
+/// Whose credential: a host stands for its primary repository.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Target {
+    /// The host; its primary repository is meant
+    host: Option<String>,
+    /// The repository, for its admin credential
+    #[arg(long, value_name = "REPO")]
+    repo: Option<String>,
+}
+
+impl Target {
+    /// Where the admin credential is.
+    fn admin(&self, session: &Session) -> Result<Route, CliError> {
+        Ok(self.route(session)?.below("admin-credentials"))
+    }
+
+    fn route(&self, session: &Session) -> Result<Route, CliError> {
+        match (&self.host, &self.repo) {
+            (_, Some(repo)) => Ok(Route::new(["repos", &session.client.repo_id(repo)?])),
+            (host, None) => {
+                let host = host.as_deref().unwrap_or_default();
+                Ok(Route::new(["hosts", &session.client.host_id(host)?]))
+            }
+        }
+    }
+
+    /// The host, where only a host makes sense.
+    fn host(&self) -> Result<&str, CliError> {
+        self.host.as_deref().ok_or_else(|| {
+            CliError::usage(
+                "the everyday credential of a repository is different on each host",
+                "name the host in place of --repo, or set the one for this repository: rmctl host attach HOST REPO",
+            )
+        })
+    }
+
+    /// What it is called, with its name alone.
+    fn named(&self, session: &Session) -> Result<(String, String), CliError> {
+        let body = session.client.get(&self.route(session)?)?;
+        if self.repo.is_some() {
+            let name = body.read::<RepoView>()?.repo.name.to_string();
+            return Ok((format!("the repository `{name}`"), name));
+        }
+        let name = body.read::<HostView>()?.host.name.to_string();
+        Ok((format!("the primary repository of `{name}`"), name))
+    }
 }
 
 impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         match self {
-            Self::Set { host, repo_name, credential } => {
-                let route = Route::new(["hosts", &session.client.host_id(host)?, "repo-credentials"]);
-                let request =
-                    PrimaryCredentialWrite { repo_name: repo_name.clone(), credential: credential.read()? };
-                let body = session.client.put(&route, &request)?;
-                session.ui.show::<AttachmentView>(&body, attachment::card)
+            Self::Set { target, kind: Kind::Repo, repo_name, credential } => {
+                set_everyday(session, target, repo_name.as_ref(), credential)
             }
+            Self::Set { repo_name: Some(_), kind: Kind::Admin, .. } => Err(CliError::usage(
+                "--repo-name belongs to the everyday credential, which makes the repository",
+                "leave it out, or set that credential first: rmctl creds set HOST",
+            )),
+            Self::Set { target, kind: Kind::Admin, repo_name: None, credential } => {
+                let route = target.admin(session)?;
+                session.ui.show(&session.client.put(&route, &credential.read()?)?, view::admin)
+            }
+            Self::Show { target, kind } => show(session, target, *kind),
+            Self::Delete { target, kind: Kind::Admin, yes } => delete(session, target, *yes),
+            Self::Delete { kind: Kind::Repo, .. } => Err(CliError::usage(
+                "the everyday credential goes with the host's attachment to the repository",
+                "end that: rmctl host detach HOST REPO",
+            )),
         }
     }
+}
+
+fn set_everyday(
+    session: &Session,
+    target: &Target,
+    repo_name: Option<&DisplayName>,
+    credential: &Credential,
+) -> Result<(), CliError> {
+    let route = Route::new(["hosts", &session.client.host_id(target.host()?)?, "repo-credentials"]);
+    let request = PrimaryCredentialWrite { repo_name: repo_name.cloned(), credential: credential.read()? };
+    session.ui.show::<AttachmentView>(&session.client.put(&route, &request)?, attachment::card)
+}
+
+fn show(session: &Session, target: &Target, kind: Option<Kind>) -> Result<(), CliError> {
+    let shown = match (kind, &target.repo) {
+        (Some(Kind::Admin), _) | (None, Some(_)) => {
+            return session.ui.show(&session.client.get(&target.admin(session)?)?, view::admin);
+        }
+        (Some(Kind::Repo), _) => Some(CredentialKind::Repo),
+        (None, None) => None,
+    };
+    let route = Route::new(["hosts", &session.client.host_id(target.host()?)?, "attachments"]);
+    session.ui.show(&session.client.all(&route)?, |page, look| view::table(page, shown, look))
+}
+
+fn delete(session: &Session, target: &Target, yes: bool) -> Result<(), CliError> {
+    let (whose, name) = target.named(session)?;
+    if !yes {
+        let deed = Deed {
+            does: format!("deletes the admin credential of {whose}"),
+            undone: format!("the admin credential of {whose} is not deleted"),
+            option: "--yes",
+        };
+        deed.confirm(&name)?;
+    }
+    let body = session.client.delete(&target.admin(session)?)?;
+    session.ui.done(&body, &format!("{whose} has no admin credential; prune is held until there is another"))
 }
 
 /// A credential on the command line: where its secrets are, never the secrets.

@@ -75,6 +75,8 @@ pub(crate) enum Command {
         confirmation: Confirmation,
     },
     /// Make a one-time token that enrols a new host, and show the command to paste there
+    ///
+    /// The agent takes that token; it is no API token and does not belong into RM_TOKEN.
     EnrollToken {
         /// The name the host will have; the machine's own when not given
         #[arg(long, value_name = "NAME")]

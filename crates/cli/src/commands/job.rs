@@ -1,10 +1,11 @@
 //! Jobs: what ran, runs and waits.
 
-use clap::{Subcommand, ValueEnum};
+pub(crate) mod findings;
+
+use clap::{Args, Subcommand, ValueEnum};
 use restic_manager_core::api::{Accepted, JobView, Page};
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{JobKind, JobState, JobSummary};
-use restic_manager_core::restic::SnapshotId;
+use restic_manager_core::model::{Hold, JobKind, JobState};
 use serde_json::value::RawValue;
 
 use super::{Listing, Session};
@@ -12,7 +13,7 @@ use crate::client::{Body, ClientError};
 use crate::error::CliError;
 use crate::follow::Follower;
 use crate::route::Route;
-use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, count, does, instant, size, took};
+use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, does, instant, size, took};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -110,11 +111,7 @@ impl Command {
                 let state = body.read::<Accepted>()?.state;
                 ui.done(&body, &cancelled(job, state))
             }
-            Self::Wait { job } => {
-                let view = Follower::new().follow(client, &job.to_string(), LogLines::Hidden)?;
-                ui.show(&client.get(&one(job))?, card)?;
-                verdict(view)
-            }
+            Self::Wait { job } => follow_one(session, job, LogLines::Hidden, card),
         }
     }
 }
@@ -124,6 +121,36 @@ fn cancelled(job: &JobId, state: JobState) -> String {
         return format!("the job {}", does(state));
     }
     format!("the job is asked to stop and still {}: rmctl job wait {job} tells when it is over", does(state))
+}
+
+/// Whether a job that was started is watched.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Following {
+    /// Show the log and the progress until it is over; Ctrl-C ends the showing, not the job
+    #[arg(long, short)]
+    follow: bool,
+}
+
+/// Shows the answer to a request that starts one job, or follows that job.
+pub(crate) fn started(session: &Session, body: &Body, following: Following) -> Result<(), CliError> {
+    if !following.follow {
+        return session.ui.show(body, |job: &Accepted, _| accepted(std::slice::from_ref(job)));
+    }
+    // Where a program reads the answer, the log is not part of it.
+    let lines = if session.ui.is_for_people() { LogLines::Texts } else { LogLines::Hidden };
+    follow_one(session, &body.read::<Accepted>()?.job_id, lines, card)
+}
+
+/// Follows one job and shows how it ended; the answer is the job as the server tells it then.
+pub(crate) fn follow_one(
+    session: &Session,
+    job: &JobId,
+    lines: LogLines,
+    view: impl FnOnce(&JobView, &Look) -> View,
+) -> Result<(), CliError> {
+    let ended = Follower::new().follow(&session.client, &job.to_string(), lines)?;
+    session.ui.show(&session.client.get(&Route::new(["jobs", &job.to_string()]))?, view)?;
+    verdict(ended)
 }
 
 /// Follows jobs one after the other and shows how they ended; the first that did not succeed decides the exit code.
@@ -178,12 +205,13 @@ fn verdict(view: JobView) -> Result<(), CliError> {
 /// What the server said when it was asked to start or stop something.
 pub(crate) fn accepted(jobs: &[Accepted]) -> View {
     let row = |job: &Accepted| {
-        let why = job.hold.as_ref().map(restic_manager_core::model::Hold::sentence);
-        let known = if job.existing { "was there already" } else { "" };
+        let known = job.existing.then(|| "was there already".to_owned());
+        let why = job.hold.as_ref().map(|hold| format!("{}; {}", hold.sentence(), hold.remedy()));
+        let said: Vec<String> = known.into_iter().chain(why).collect();
         vec![
             Cell::from(job.job_id.to_string()),
             Cell::new(job.state.as_str(), state_tone(job.state)),
-            Cell::from(why.unwrap_or(known)),
+            Cell::from(said.join(": ")),
         ]
     };
     Grid::new(&["JOB", "STATE", ""], "No job: no repository to back up to").rows(jobs.iter().map(row))
@@ -222,35 +250,11 @@ fn said(view: &JobView) -> String {
             size(progress.bytes_total)
         );
     }
-    match (&view.job.summary, &view.job.message) {
-        (Some(summary), _) if view.job.state == JobState::Succeeded => produced(summary),
-        (_, Some(message)) => message.clone(),
-        (Some(summary), None) => produced(summary),
-        (None, None) => String::new(),
+    let found = findings::in_a_line(view);
+    match &view.job.message {
+        Some(message) if view.job.state != JobState::Succeeded || found.is_empty() => message.clone(),
+        Some(_) | None => found,
     }
-}
-
-fn produced(summary: &JobSummary) -> String {
-    let mut parts = Vec::new();
-    if let Some(id) = summary.snapshot_id.as_ref().and_then(|id| SnapshotId::new(id).ok()) {
-        parts.push(format!("snapshot {}", id.short()));
-    }
-    if let Some(new) = summary.files_new {
-        parts.push(format!("{new} new"));
-    }
-    if let Some(changed) = summary.files_changed {
-        parts.push(format!("{changed} changed"));
-    }
-    if let Some(bytes) = summary.bytes_stored.or(summary.bytes_added) {
-        parts.push(format!("{} added", size(bytes)));
-    }
-    if let Some(items) = summary.unreadable_items.filter(|items| *items > 0) {
-        parts.push(format!("{} unreadable", count(items, "item")));
-    }
-    if summary.adopted == Some(true) {
-        parts.push("the repository was there already".to_owned());
-    }
-    parts.join(", ")
 }
 
 fn lasted(view: &JobView) -> Option<String> {
@@ -305,17 +309,26 @@ fn card(view: &JobView, look: &Look) -> View {
         ("Slot", job.slot.map(when)),
         ("Attempt", (job.attempt > 1).then(|| job.attempt.to_string())),
         ("Waits", view.hold_sentence.clone()),
+        ("Remedy", view.hold.as_ref().map(|hold: &Hold| hold.remedy().to_owned())),
         ("Cancel asked", job.cancel_requested_at.map(when)),
         ("Class", job.class.map(|class| class.as_str().to_owned())),
         ("Exit code", job.exit_code.map(|code| code.to_string())),
         ("Message", job.message.clone()),
         ("Hint", job.hint.clone()),
         ("Snapshot", job.summary.as_ref().and_then(|summary| summary.snapshot_id.clone())),
-        ("Result", job.summary.as_ref().map(produced).filter(|text| !text.is_empty())),
         ("Missing", job.summary.as_ref().map(|s| s.missing_paths.join(", ")).filter(|text| !text.is_empty())),
     ];
     lines.extend(more.into_iter().filter_map(|(label, text)| Some((label, Cell::from(text?)))));
-    View::Card(lines)
+    lines.extend(result(view).map(|cell| ("Result", cell)));
+    let mut views = vec![View::Card(lines)];
+    views.extend(findings::tables(view, look));
+    View::Stack(views)
+}
+
+fn result(view: &JobView) -> Option<Cell> {
+    let check = view.job.summary.as_ref()?.check;
+    let found = findings::in_a_line(view);
+    (!found.is_empty()).then(|| Cell::new(found, check.map_or(Tone::Plain, findings::check_tone)))
 }
 
 #[cfg(test)]

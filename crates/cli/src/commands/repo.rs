@@ -1,18 +1,22 @@
 //! Repositories.
 
-use clap::Subcommand;
-use restic_manager_core::api::{Accepted, Page, RepoPatch, RepoView, RepoWrite};
+mod history;
+mod start;
+mod view;
+mod why;
+
+use clap::{Args, Subcommand};
+use restic_manager_core::api::{RepoPatch, RepoView, RepoWrite};
 use restic_manager_core::id::AttachmentId;
-use restic_manager_core::model::{ResticRepoId, StatsKind};
+use restic_manager_core::model::JobKind;
 use restic_manager_core::text::DisplayName;
 
-use super::attachment::role;
-use super::job::accepted;
+use self::start::{Check, Start, Unlock};
+use self::view::{card, table};
 use super::{Listing, Session};
 use crate::error::CliError;
-use crate::input::Confirmation;
+use crate::input::{Confirmation, Deed};
 use crate::route::Route;
-use crate::ui::{Cell, Grid, Look, View, ago, instant, size};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -45,18 +49,63 @@ pub(crate) enum Command {
         /// The id of the attachment, as `rmctl repo show` lists them
         attachment: AttachmentId,
     },
-    /// Forget a repository; what is stored in it stays
+    /// Take a repository out of restic-manager; what is stored in it stays
     Delete {
         /// The repository
         repo: String,
         #[command(flatten)]
         confirmation: Confirmation,
     },
+    /// Forget the snapshots that no retention policy keeps
+    ///
+    /// Each source group by its own policy, and only its own snapshots; `rmctl source preview` shows beforehand which.
+    /// A group without a policy keeps everything. The space comes back with `rmctl repo prune`.
+    Forget(Start),
+    /// Remove the data that no snapshot needs any more
+    ///
+    /// Needs the admin credential: `rmctl creds set --kind admin`. It runs alone on the repository, after the backups
+    /// that are under way.
+    Prune(Start),
+    /// Verify a repository
+    Check(Check),
+    /// Remove stale locks, or all of them
+    ///
+    /// A lock is stale when its process is over, or was not heard of for 30 minutes. `rmctl repo show` tells who holds
+    /// which. With `--remove-all` the locks of live processes go too: a prune beside a backup can then delete what the
+    /// backup needs, so that it takes the typed name of the repository.
+    Unlock(Unlock),
     /// Measure a repository and list its snapshots anew
-    Stats {
+    Stats(Start),
+    /// Show when forget, prune and check ran, when they run next, and what holds them
+    Why {
         /// The repository
         repo: String,
     },
+    /// Let prune run although the last check found errors
+    ///
+    /// The errors stay: prune may remove data that a repair would need. Better repair the repository and check it again.
+    OverrideCheck {
+        /// The repository
+        repo: String,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Show how a repository grew, day by day
+    History {
+        /// The repository
+        repo: String,
+        /// So many days back
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: Option<u32>,
+    },
+}
+
+/// An act that is no deletion, but as grave.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Consent {
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
 }
 
 impl Command {
@@ -77,9 +126,19 @@ impl Command {
                 patch(session, repo, &RepoPatch { runner: Some(*attachment), ..RepoPatch::default() })
             }
             Self::Delete { repo, confirmation } => delete(session, repo, *confirmation),
-            Self::Stats { repo } => {
-                let body = client.start(&Route::new(["repos", &client.repo_id(repo)?, "stats"]))?;
-                ui.show(&body, |job: &Accepted, _| accepted(std::slice::from_ref(job)))
+            Self::Forget(command) => command.run(session, JobKind::Forget),
+            Self::Prune(command) => command.run(session, JobKind::Prune),
+            Self::Check(command) => command.run(session),
+            Self::Unlock(command) => command.run(session),
+            Self::Stats(command) => command.run(session, JobKind::Stats),
+            Self::Why { repo } => {
+                ui.show(&client.get(&Route::new(["repos", &client.repo_id(repo)?, "why"]))?, why::screen)
+            }
+            Self::OverrideCheck { repo, consent } => override_check(session, repo, *consent),
+            Self::History { repo, days } => {
+                let route = Route::new(["repos", &client.repo_id(repo)?, "stats-history"])
+                    .with("days", days.map(|days| days.to_string()));
+                ui.show(&client.get(&route)?, |page, _| history::table(page))
             }
         }
     }
@@ -97,71 +156,27 @@ fn delete(session: &Session, repo: &str, confirmation: Confirmation) -> Result<(
     let body = session.client.delete(&route)?;
     session.ui.done(
         &body,
-        &format!("the repository `{}` is forgotten here; what is stored in it stays", view.repo.name),
+        &format!("the repository `{}` is no longer known here; what is stored in it stays", view.repo.name),
     )
 }
 
-fn table(page: &Page<RepoView>, look: &Look) -> View {
-    let row = |view: &RepoView| {
-        vec![
-            Cell::from(view.repo.name.as_str()),
-            Cell::or_none(view.stats.total_size_bytes.map(size)),
-            Cell::or_none(view.stats.snapshot_count.map(|n| n.to_string())),
-            Cell::from(view.attachments.len().to_string()),
-            Cell::or_none(view.stats.measured_at.map(|at| ago(at, look.now))),
-        ]
-    };
-    Grid::new(
-        &["NAME", "SIZE", "SNAPSHOTS", "HOSTS", "MEASURED"],
-        "No repositories: rmctl creds set HOST makes one",
-    )
-    .rows(page.items.iter().map(row))
-}
-
-fn card(view: &RepoView, look: &Look) -> View {
-    let when = |at| format!("{} ({})", instant(at, &look.zone), ago(at, look.now));
-    let kind = match view.stats.size_kind {
-        None => "",
-        Some(StatsKind::ReferencedData) => " that snapshots refer to",
-        Some(StatsKind::AfterPrune) => " after the last prune",
-    };
-    let card = View::Card(vec![
-        ("Name", view.repo.name.as_str().into()),
-        ("Id", view.repo.id.to_string().into()),
-        ("Restic's id", Cell::or_none(view.repo.restic_id.as_ref().map(ResticRepoId::as_str))),
-        ("Size", Cell::or_none(view.stats.total_size_bytes.map(|bytes| format!("{}{kind}", size(bytes))))),
-        ("Uncompressed", Cell::or_none(view.stats.uncompressed_bytes.map(size))),
-        ("Snapshots", Cell::or_none(view.stats.snapshot_count.map(|n| n.to_string()))),
-        ("Measured", Cell::or_none(view.stats.measured_at.map(when))),
-        ("Made", when(view.repo.created_at).into()),
-    ]);
-    let rows = view.attachments.iter().map(|attachment| {
-        let runner = if view.repo.runner == Some(attachment.id) { "runner" } else { "" };
-        vec![
-            Cell::from(attachment.restic_host.as_str()),
-            Cell::from(role(attachment.role)),
-            Cell::from(runner),
-            Cell::from(attachment.id.to_string()),
-        ]
-    });
-    let hosts = Grid::new(
-        &["SNAPSHOTS AS", "ROLE", "", "ATTACHMENT"],
-        "No host uses it: rmctl host attach HOST REPO",
-    );
-    View::Stack(vec![card, hosts.rows(rows)])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ui::fixed_look;
-
-    #[test]
-    fn repositories_as_a_table_and_one_alone() {
-        let page: Page<RepoView> =
-            serde_json::from_str(include_str!("../../tests/answers/repos.json")).unwrap();
-        let look = fixed_look();
-        let both = View::Stack(vec![table(&page, &look), card(&page.items[0], &look)]);
-        insta::assert_snapshot!(both.render(&look));
+fn override_check(session: &Session, repo: &str, consent: Consent) -> Result<(), CliError> {
+    let repo_id = session.client.repo_id(repo)?;
+    let view: RepoView = session.client.get(&Route::new(["repos", &repo_id]))?.read()?;
+    let name = view.repo.name.as_str();
+    if !consent.yes {
+        let deed = Deed {
+            does: format!(
+                "lets prune run on `{name}` although its last check found errors, and data that a repair would need \
+                 may go"
+            ),
+            undone: format!("prune is still held on `{name}`"),
+            option: "--yes",
+        };
+        deed.confirm(name)?;
     }
+    let body = session.client.start(&Route::new(["repos", &repo_id, "check-override"]))?;
+    session
+        .ui
+        .done(&body, &format!("prune may run on `{name}` again; a check that finds errors holds it anew"))
 }

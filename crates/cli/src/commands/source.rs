@@ -1,5 +1,7 @@
 //! Source groups: what is backed up.
 
+mod preview;
+
 use std::num::NonZeroU32;
 
 use clap::{Args, Subcommand};
@@ -54,6 +56,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         content: Content,
     },
+    /// Show what forget would remove now, and why each other snapshot stays; nothing is changed
+    Preview(preview::Preview),
     /// Delete a source group; its snapshots stay
     Delete {
         /// The host
@@ -174,6 +178,7 @@ impl Command {
                 content.apply(&mut group);
                 ui.show(&client.put(&route, &group)?, card)
             }
+            Self::Preview(command) => command.run(session),
             Self::Delete { host, source, confirmation } => {
                 let route = route(session, host, source)?;
                 let group: SourceGroup = client.get(&route)?.read()?;

@@ -136,7 +136,12 @@ fn nothing_is_sent_when_the_command_line_is_wrong() {
 fn a_deletion_without_a_terminal_wants_a_yes() {
     let server = Server::start().json(&format!("GET /api/hosts/{HOST}"), 200, &host());
     let done = ask(&server, &["host", "delete", HOST]);
-    refused(&done, 2, "a word that the host `web1` may go is needed", "say --yes");
+    refused(
+        &done,
+        2,
+        "this deletes the host `web1`, and there is no terminal to confirm it on",
+        "say --yes to do it without being asked",
+    );
     assert_eq!(server.lines(), [format!("GET /api/hosts/{HOST}")]);
 }
 
