@@ -1,17 +1,12 @@
 //! Attachments of hosts to repositories, and their everyday credentials.
 
-use restic_manager_core::api::{
-    AttachmentView, AttachmentWrite, CredentialWrite, Page, PrimaryCredentialWrite,
-};
+use restic_manager_core::api::{AttachmentView, AttachmentWrite, Page, PrimaryCredentialWrite};
 use restic_manager_core::id::{AttachmentId, HostId, RepoId};
-use restic_manager_core::model::{
-    AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, Role,
-};
-use restic_manager_core::restic::{Access, Backend, RepoUrl, Separated};
-use restic_manager_core::secret::Secret;
+use restic_manager_core::model::{AppendOnly, Attachment, CredentialKind, CredentialSecret, Host, Role};
 use restic_manager_core::text::{DisplayName, ResticHost};
-use restic_manager_store::{AttachmentChange, AttachmentRow, PutAttachment, Renamed, SealedCredential};
+use restic_manager_store::{AttachmentChange, AttachmentRow, PutAttachment, Renamed};
 
+use super::credentials::checked;
 use super::hosts::refuse_deletion;
 use super::page::slice;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
@@ -135,9 +130,12 @@ impl App {
             ("attachment", row.attachment.id.to_string()),
             [("host_id", host_id.to_string().into()), ("repo", row.repo_name.to_string().into())],
         );
+        let before = self.admin_place(repo_id).await?;
         let outcome = self.store.delete_attachment(host_id, repo_id, audit).await?;
         refuse_deletion("attachment to repository", &row.repo_name, outcome)?;
         self.engine.push_credential(host_id, repo_id).await?;
+        self.settle_admin(repo_id, before).await?;
+        self.engine.poke();
         self.engine.push_plan(host_id).await?;
         Ok(())
     }
@@ -160,7 +158,7 @@ impl App {
             .find(|info| info.kind == CredentialKind::Repo)
             .map_or(1, |info| info.revision + 1);
         let has_credential = credential.is_some();
-        let sealed = credential.map(|secret| self.seal(host_id, repo_id, revision, &secret)).transpose()?;
+        let sealed = credential.map(|secret| self.seal(host_id, repo_id, CredentialKind::Repo, revision, &secret)).transpose()?;
         let audit = self.audit_of(
             caller,
             if existing.is_some() { "attachment.changed" } else { "attachment.created" },
@@ -173,11 +171,13 @@ impl App {
                 ("url", sealed.as_ref().map(|sealed| sealed.info.url.clone()).into()),
             ],
         );
+        let before = self.admin_place(repo_id).await?;
         let change = AttachmentChange { attachment, append_only, credential: sealed };
         match self.store.put_attachment(change, audit).await? {
             PutAttachment::Done => {}
             refused => return Err(refuse_attachment(host, repo_name, &refused)),
         }
+        self.settle_admin(repo_id, before).await?;
         if has_credential {
             self.engine.push_credential(host_id, repo_id).await?;
         }
@@ -211,67 +211,10 @@ impl App {
             created_at,
         }
     }
-
-    fn seal(
-        &self,
-        host_id: HostId,
-        repo_id: RepoId,
-        revision: i64,
-        secret: &CredentialSecret,
-    ) -> Result<SealedCredential, AppError> {
-        let kind = CredentialKind::Repo;
-        let blob = self.engine.seal_credential(host_id, repo_id, kind, revision, secret)?;
-        let info = CredentialInfo {
-            kind,
-            url: secret.url.clone(),
-            rest_user: secret.rest_user.clone(),
-            has_rest_password: secret.rest_password.is_some(),
-            env_names: secret.env.keys().cloned().collect(),
-            revision,
-            updated_at: self.clock.now(),
-        };
-        Ok(SealedCredential { info, blob })
-    }
 }
 
 fn view(row: AttachmentRow) -> AttachmentView {
     AttachmentView { attachment: row.attachment, repo_name: row.repo_name, credentials: row.credentials }
-}
-
-/// Takes user and password out of the address and checks that restic can be told all of it.
-fn checked(write: CredentialWrite, field: &str) -> Result<CredentialSecret, AppError> {
-    let invalid = |name: &str, why: &dyn std::fmt::Display| AppError::invalid(&format!("{field}{name}"), why);
-    let Separated { url, user, password } =
-        RepoUrl::separate(&write.url).map_err(|error| invalid("url", &error))?;
-    let mut secret = CredentialSecret {
-        url: url.as_str().to_owned(),
-        password: write.password,
-        rest_user: write.rest_user.filter(|user| !user.is_empty()),
-        rest_password: write.rest_password.filter(|password| !password.is_empty()),
-        env: write.env,
-    };
-    if url.backend() == Backend::S3 {
-        // Keys in an S3 address belong into the variables that restic reads them from.
-        let keys = [("AWS_ACCESS_KEY_ID", user.map(Secret::from)), ("AWS_SECRET_ACCESS_KEY", password)];
-        for (name, key) in keys {
-            if let Some(key) = key {
-                secret.env.entry(name.to_owned()).or_insert(key);
-            }
-        }
-    } else {
-        secret.rest_user = secret.rest_user.or(user);
-        secret.rest_password = secret.rest_password.or(password);
-    }
-    let access = Access {
-        url: &url,
-        password: &secret.password,
-        rest_user: secret.rest_user.as_deref(),
-        rest_password: secret.rest_password.as_ref(),
-        variables: &secret.env,
-        cache_dir: "/",
-    };
-    access.environment().map_err(|error| AppError::invalid(field.trim_end_matches('.'), &error))?;
-    Ok(secret)
 }
 
 /// The name the host's snapshots carry: fixed once the attachment is made.

@@ -121,11 +121,11 @@ impl App {
             CancelOutcome::Cancelled => {
                 self.engine.feed().finished(id);
                 self.engine.poke();
-                Ok(Accepted { job_id: id, state: JobState::Cancelled, existing: true, hold: None })
+                Ok(Accepted { job_id: id, state: JobState::Cancelled, existing: true, hold: None, subset_pct: None })
             }
             CancelOutcome::Requested(job) => {
                 self.tell_cancel(&job).await;
-                Ok(Accepted { job_id: id, state: job.state, existing: true, hold: None })
+                Ok(Accepted { job_id: id, state: job.state, existing: true, hold: None, subset_pct: None })
             }
             CancelOutcome::AlreadyFinal(state) => Err(AppError::new(
                 ErrorKind::Conflict,
@@ -209,7 +209,8 @@ impl App {
         };
         self.engine.poke();
         let hold = if existing { self.engine.hold(job.id) } else { None };
-        Ok(Accepted { job_id: job.id, state: job.state, existing, hold })
+        let subset_pct = job.intent.subset_pct;
+        Ok(Accepted { job_id: job.id, state: job.state, existing, hold, subset_pct })
     }
 
     async fn tell_cancel(&self, job: &Job) {

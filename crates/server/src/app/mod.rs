@@ -5,11 +5,14 @@
 
 #[cfg(feature = "web")]
 mod accounts;
+mod admin_credentials;
 mod attachments;
 mod audit;
+mod credentials;
 mod error;
 mod hosts;
 mod jobs;
+mod maintenance;
 mod page;
 mod plans;
 mod repos;
@@ -28,9 +31,11 @@ use crate::random::Random;
 
 #[cfg(feature = "web")]
 pub use accounts::{Accounts, NewSession, Session, TOKEN_PREFIX, TokenCaller};
+pub use admin_credentials::AdminCredentialWritten;
 pub use error::{AppError, ErrorKind};
 pub use hosts::HostQuery;
 pub use jobs::JobQuery;
+pub use maintenance::{CheckHoldLifted, MaintenanceAsk};
 pub use page::ListQuery;
 
 /// Who asks.

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 
 use restic_manager_core::api::{Accepted, Page, RepoPatch, RepoView, RepoWrite};
 use restic_manager_core::id::RepoId;
-use restic_manager_core::model::{Attachment, JobKind, Repo, RepoStats, Role};
+use restic_manager_core::model::{Attachment, JobKind, Repo, RepoStats};
 use restic_manager_store::{Renamed, RepoChange};
 
 use super::hosts::refuse_deletion;
 use super::page::page;
-use super::{App, AppError, Caller, ErrorKind, ListQuery};
+use super::{App, AppError, Caller, ListQuery};
 
 impl App {
     /// Repositories by name.
@@ -88,9 +88,14 @@ impl App {
             [("change", serde_json::to_value(&patch).unwrap_or_default())],
         );
         let name = patch.name.clone();
+        let before = self.admin_place(id).await?;
         let change = RepoChange { name: patch.name, runner: patch.runner };
         match self.store.change_repo(id, change, audit).await? {
-            Renamed::Done => self.repo(id).await,
+            Renamed::Done => {
+                self.settle_admin(id, before).await?;
+                self.engine.poke();
+                self.repo(id).await
+            }
             Renamed::NotFound => Err(AppError::not_found("repository", id)),
             Renamed::NameTaken => {
                 Err(AppError::name_taken("repository", name.map(String::from).unwrap_or_default()))
@@ -120,18 +125,9 @@ impl App {
     ///
     /// When there is no such repository, nobody to run it, or that host is not connected.
     pub async fn ask_stats(&self, caller: &Caller, id: RepoId) -> Result<Accepted, AppError> {
-        let view = self.repo(id).await?;
-        let runner = runner(&view.repo, &view.attachments).ok_or_else(|| {
-            AppError::new(
-                ErrorKind::Conflict,
-                "no_runner",
-                format!("no host is attached to repository `{}`", view.repo.name),
-            )
-            .hint("attach a host to it first")
-        })?;
-        let host = self.known_host(runner.host_id).await?;
-        self.require_online(&host)?;
-        let job = self.engine.new_job(JobKind::Stats, host.id, id, caller.actor());
+        let view = self.maintained(id).await?;
+        let runner = self.ready_runner(&view)?;
+        let job = self.engine.new_job(JobKind::Stats, runner.host.id, id, caller.actor());
         self.enqueue(caller, job, &view.repo.name).await
     }
 
@@ -166,17 +162,5 @@ impl App {
                 (repo.id, RepoView { repo: repo.clone(), stats, attachments })
             })
             .collect())
-    }
-}
-
-/// The attachment whose host does the repository's maintenance: the one that is named, else the oldest primary one.
-fn runner<'a>(repo: &Repo, attachments: &'a [Attachment]) -> Option<&'a Attachment> {
-    match repo.runner {
-        Some(id) => attachments.iter().find(|attachment| attachment.id == id),
-        None => attachments
-            .iter()
-            .filter(|attachment| attachment.role == Role::Primary)
-            .min_by_key(|attachment| attachment.id)
-            .or_else(|| attachments.iter().min_by_key(|attachment| attachment.id)),
     }
 }

@@ -1,12 +1,22 @@
 //! Credentials on their way from the vault to an agent.
 
 use restic_manager_core::id::{HostId, RepoId};
-use restic_manager_core::model::{CredentialKind, CredentialSecret};
+use restic_manager_core::model::{Attachment, CredentialKind, CredentialSecret, ResticRepoId};
 use restic_manager_core::wire::{ConfigUpdate, ServerMessage};
 use restic_manager_store::{AttachmentRow, SealedCredential};
 
-use super::{Engine, EngineError};
+use super::maintenance::keeps_admin;
+use super::{Engine, EngineError, chain};
 use crate::vault::{VaultError, credential_context};
+
+/// How long a host may keep a credential.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Until it is revoked.
+    OnDisk,
+    /// For one job, in memory.
+    ForOneJob,
+}
 
 impl Engine {
     /// Sends an agent the everyday credential of a repository as it is at present, when it is connected.
@@ -15,35 +25,117 @@ impl Engine {
     ///
     /// When the store fails, or the credential cannot be opened.
     pub async fn push_credential(&self, host_id: HostId, repo_id: RepoId) -> Result<(), EngineError> {
-        let Some(epoch) = self.dispatch.epoch(host_id) else { return Ok(()) };
+        if self.dispatch.epoch(host_id).is_none() {
+            return Ok(());
+        }
         let update = match self.store.attachment(host_id, repo_id).await? {
-            Some(row) => self.config_update(&row, CredentialKind::Repo).await?,
+            Some(row) => self.config_update(&row).await?,
             // Detached: whatever revision the agent has, it is revoked.
-            None => Some(ConfigUpdate {
-                repo_id,
-                kind: CredentialKind::Repo,
-                revision: i64::MAX,
-                credential: None,
-                restic_id: None,
-                keep: false,
-            }),
+            None => Some(revocation(repo_id, CredentialKind::Repo, i64::MAX)),
         };
-        let Some(update) = update else { return Ok(()) };
+        if let Some(update) = update {
+            self.tell(host_id, update).await;
+        }
+        Ok(())
+    }
+
+    /// Sends the runner of a repository its admin credential, when it keeps it and is connected.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, or the credential cannot be opened.
+    pub async fn push_admin_credential(&self, repo_id: RepoId) -> Result<(), EngineError> {
+        let Some(view) = self.store.maintenance_views(&[repo_id]).await?.pop() else { return Ok(()) };
+        let Some(runner) = view.runner.filter(|runner| keeps_admin(&view.row, runner)) else { return Ok(()) };
+        let keep = Keep::OnDisk;
+        let update = self.admin_update(&runner.attachment, view.repo.restic_id, keep).await?;
+        if let Some(update) = update {
+            self.tell(runner.host.id, update).await;
+        }
+        Ok(())
+    }
+
+    /// Takes the admin credential of a repository from a host that has it, or may have it; `revision` is that of the credential.
+    pub async fn revoke_admin_credential(&self, host_id: HostId, repo_id: RepoId, revision: i64) {
+        self.tell(host_id, revocation(repo_id, CredentialKind::Admin, revision)).await;
+    }
+
+    /// Sends a connected host a credential or its revocation; one that is away gets it with its next hello.
+    async fn tell(&self, host_id: HostId, update: ConfigUpdate) {
+        let Some(epoch) = self.dispatch.epoch(host_id) else { return };
         let message = ServerMessage::ConfigUpdate(Box::new(update));
         if let Err(error) = self.dispatch.send(host_id, epoch, message).await {
             tracing::info!(host = %host_id, %error, "a credential was not sent; the next hello brings it");
             self.dispatch.close(host_id, epoch, None);
         }
-        Ok(())
     }
 
-    /// The message that carries a credential, when there is one.
+    /// The message that carries the everyday credential, when there is one.
     pub(crate) async fn config_update(
         &self,
         row: &AttachmentRow,
-        kind: CredentialKind,
     ) -> Result<Option<ConfigUpdate>, EngineError> {
-        let attachment = &row.attachment;
+        let kind = CredentialKind::Repo;
+        self.credential_update(&row.attachment, row.restic_id.clone(), kind, Keep::OnDisk).await
+    }
+
+    /// The message that carries the admin credential, when there is one.
+    pub(super) async fn admin_update(
+        &self,
+        attachment: &Attachment,
+        restic_id: Option<ResticRepoId>,
+        keep: Keep,
+    ) -> Result<Option<ConfigUpdate>, EngineError> {
+        self.credential_update(attachment, restic_id, CredentialKind::Admin, keep).await
+    }
+
+    /// What a host is told at hello of the admin credentials of its repositories: those it keeps, and the end of those it does not.
+    pub(super) async fn admin_greeting(
+        &self,
+        host_id: HostId,
+        rows: &[AttachmentRow],
+    ) -> Result<Vec<ConfigUpdate>, EngineError> {
+        let admin = |row: &AttachmentRow| {
+            row.credentials.iter().find(|info| info.kind == CredentialKind::Admin).map(|info| info.revision)
+        };
+        let with_admin: Vec<RepoId> =
+            rows.iter().filter(|row| admin(row).is_some()).map(|row| row.attachment.repo_id).collect();
+        if with_admin.is_empty() {
+            return Ok(Vec::new());
+        }
+        let views = self.store.maintenance_views(&with_admin).await?;
+        let mut updates = Vec::new();
+        for row in rows {
+            let Some(revision) = admin(row) else { continue };
+            let repo_id = row.attachment.repo_id;
+            let keeps = views.iter().find(|view| view.repo.id == repo_id).is_some_and(|view| {
+                view.runner
+                    .as_ref()
+                    .is_some_and(|runner| runner.host.id == host_id && keeps_admin(&view.row, runner))
+            });
+            if !keeps {
+                updates.push(revocation(repo_id, CredentialKind::Admin, revision));
+                continue;
+            }
+            match self.admin_update(&row.attachment, row.restic_id.clone(), Keep::OnDisk).await {
+                Ok(update) => updates.extend(update),
+                // One credential that cannot be read must not keep the host from all others.
+                Err(error) => tracing::error!(
+                    host = %row.host_name, repo = %row.repo_name, error = %chain(&error),
+                    "a stored admin credential cannot be read; set it anew"
+                ),
+            }
+        }
+        Ok(updates)
+    }
+
+    async fn credential_update(
+        &self,
+        attachment: &Attachment,
+        restic_id: Option<ResticRepoId>,
+        kind: CredentialKind,
+        keep: Keep,
+    ) -> Result<Option<ConfigUpdate>, EngineError> {
         let Some(sealed) = self.store.credential(attachment.id, kind).await? else { return Ok(None) };
         let secret = self.open_credential(attachment.host_id, attachment.repo_id, &sealed)?;
         Ok(Some(ConfigUpdate {
@@ -51,8 +143,11 @@ impl Engine {
             kind,
             revision: sealed.info.revision,
             credential: Some(secret),
-            restic_id: row.restic_id.clone(),
-            keep: true,
+            restic_id,
+            keep: match keep {
+                Keep::OnDisk => true,
+                Keep::ForOneJob => false,
+            },
         }))
     }
 
@@ -88,4 +183,8 @@ impl Engine {
         let plain = self.vault.open(&context, sealed.info.revision, &sealed.blob)?;
         serde_json::from_slice(&plain).map_err(|_| VaultError::Damaged)
     }
+}
+
+fn revocation(repo_id: RepoId, kind: CredentialKind, revision: i64) -> ConfigUpdate {
+    ConfigUpdate { repo_id, kind, revision, credential: None, restic_id: None, keep: false }
 }

@@ -1,5 +1,6 @@
 //! What agents report, turned into effects with every id and decision made.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, JobId, RunId, SpoolId};
@@ -9,6 +10,7 @@ use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, JobFinished, JobRefused, RefusedReason, ScheduleFire};
 use restic_manager_store::{Applied, Effect, FiredRun, NumberedEffect};
 
+use super::locks::Aftermath;
 use super::plan::target_repos;
 use super::{Engine, EngineError, FeedEvent};
 
@@ -55,9 +57,15 @@ impl Engine {
     ) -> Result<Vec<(u64, String)>, EngineError> {
         let mut effects = Vec::with_capacity(incoming.len());
         let mut news = Vec::new();
+        let mut aftermaths = BTreeMap::new();
         for item in incoming {
             let (seq, effect) = match item {
-                Incoming::Message { seq, message } => (seq, self.effect(host_id, message, &mut news).await?),
+                Incoming::Message { seq, message } => {
+                    if let AgentMessage::JobFinished(finished) = &message {
+                        aftermaths.extend(Aftermath::of(finished).map(|aftermath| (seq, aftermath)));
+                    }
+                    (seq, self.effect(host_id, message, &mut news).await?)
+                }
                 Incoming::SetAside { seq, why } => (seq, self.set_aside(host_id, &why)),
             };
             effects.push(NumberedEffect { seq, effect });
@@ -67,7 +75,12 @@ impl Engine {
         let mut rejected = Vec::new();
         for (seq, outcome) in numbers.into_iter().zip(applied) {
             match outcome {
-                Applied::Done | Applied::Repeat => {}
+                Applied::Done => {
+                    if let Some(aftermath) = aftermaths.remove(&seq) {
+                        self.look_after(host_id, &aftermath).await;
+                    }
+                }
+                Applied::Repeat => {}
                 Applied::Ignored(why) => {
                     tracing::info!(host = %host_id, seq, why, "a report changed nothing");
                     rejected.push((seq, why));
@@ -221,12 +234,12 @@ impl Engine {
             RefusedReason::Busy { job_id } => {
                 (JobEvent::Requeue, None, format!("the agent was busy with job {job_id}"), None)
             }
-            RefusedReason::NoAdminCredential => (
-                JobEvent::Requeue,
-                None,
-                "the agent has no admin credential of the repository".to_owned(),
-                None,
-            ),
+            RefusedReason::NoAdminCredential => {
+                // It came right before the command: sending both again at once would only go in circles.
+                self.defer(refused.job_id);
+                let message = "the agent has no admin credential of the repository".to_owned();
+                (JobEvent::Requeue, None, message, None)
+            }
             RefusedReason::NoCredential => (
                 failed,
                 Some(OutcomeClass::WrongPassword),

@@ -4,18 +4,23 @@
 //! let a job start calls [`Engine::poke`], which carries no data; a lost poke costs a few seconds, because the loop looks
 //! by itself as well.
 
+mod attest;
+mod clockwatch;
 mod credentials;
 mod feed;
 mod ingest;
+mod locks;
+mod maintenance;
+mod payload;
 mod plan;
 mod session;
 mod sessions;
 mod tick;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use restic_manager_core::id::{AuditId, HostId, JobId};
+use restic_manager_core::id::{AuditId, HostId, JobId, RepoId};
 use restic_manager_core::model::{Actor, AuditEntry, Hold};
 use restic_manager_core::time::Timestamp;
 use restic_manager_store::{Store, StoreError};
@@ -25,9 +30,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::random::Random;
 use crate::vault::{Vault, VaultError};
+use clockwatch::ClockWatch;
 
 pub use feed::{Feed, FeedEvent};
 pub use ingest::Incoming;
+pub use maintenance::MaintainReport;
+pub(crate) use maintenance::{forget_needs, keeps_admin, settings_of};
+pub(crate) use payload::forget_needs_admin;
 pub use session::{Greeting, HelloRefused};
 pub use sessions::{Dispatch, Outgoing, SendError, SessionHandle, Sessions};
 pub use tick::TickReport;
@@ -53,6 +62,13 @@ pub struct Engine {
     feed: Feed,
     holds: Mutex<BTreeMap<JobId, Hold>>,
     seen: Mutex<BTreeMap<HostId, Timestamp>>,
+    clocks: Mutex<ClockWatch>,
+    /// Jobs that are not sent again before an instant of the monotonic clock.
+    deferred: Mutex<BTreeMap<JobId, i64>>,
+    /// Repositories whose admin credential could not be read, until an instant of the monotonic clock.
+    unreadable: Mutex<BTreeMap<RepoId, i64>>,
+    /// The locks on each repository that their owners were asked about.
+    sightings: Mutex<BTreeMap<RepoId, BTreeSet<String>>>,
     poke: Notify,
 }
 
@@ -74,6 +90,10 @@ impl Engine {
             feed: Feed::default(),
             holds: Mutex::default(),
             seen: Mutex::default(),
+            clocks: Mutex::default(),
+            deferred: Mutex::default(),
+            unreadable: Mutex::default(),
+            sightings: Mutex::default(),
             poke: Notify::new(),
         }
     }
@@ -91,6 +111,13 @@ impl Engine {
     /// An agent gave a sign of life; it is stored with those of all others within a minute.
     pub fn seen(&self, host_id: HostId) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host_id, self.now());
+    }
+
+    /// An agent gave a sign of life and said what its clock shows.
+    pub fn heartbeat(&self, host_id: HostId, clock: Timestamp) {
+        self.seen(host_id);
+        let mark = self.clock.monotonic_ms();
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner).heard(host_id, clock, mark);
     }
 
     /// Stores the signs of life that were noted.
@@ -119,31 +146,31 @@ impl Engine {
 
     /// Works until `shutdown`: on every poke, and every few seconds without one.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let (mut last_sweep, mut last_flush) = (i64::MIN, i64::MIN);
+        let (mut last_sweep, mut last_flush, mut last_maintain) = (i64::MIN, i64::MIN, i64::MIN);
+        let mut poked = false;
         loop {
             let now = self.clock.monotonic_ms();
             if now.saturating_sub(last_flush) >= tick::FLUSH_SEEN_EVERY {
                 last_flush = now;
-                if let Err(error) = self.flush_seen().await {
-                    tracing::warn!(error = %chain(&error), "signs of life were not stored");
-                }
+                logged(self.flush_seen().await, "signs of life were not stored");
             }
             if now.saturating_sub(last_sweep) >= tick::SWEEP_EVERY {
                 last_sweep = now;
-                if let Err(error) = self.sweep().await {
-                    tracing::warn!(error = %chain(&error), "the sweep failed; it is tried again");
-                }
+                logged(self.sweep().await, "the sweep failed; it is tried again");
             }
-            match self.tick().await {
-                Ok(report) if report.stale > 0 => self.poke(),
-                Ok(_) => {}
-                Err(error) => tracing::warn!(error = %chain(&error), "admission failed; it is tried again"),
+            if poked || now.saturating_sub(last_maintain) >= maintenance::MAINTAIN_EVERY {
+                last_maintain = now;
+                logged(self.maintain().await, "maintenance was not decided; it is tried again");
+            }
+            let report = logged(self.tick().await, "admission failed; it is tried again");
+            if report.is_some_and(|report| report.stale > 0) {
+                self.poke();
             }
             let pause = std::time::Duration::from_millis(tick::LOOK_EVERY);
-            tokio::select! {
+            poked = tokio::select! {
                 () = shutdown.cancelled() => return,
-                () = self.poke.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = self.poke.notified() => true,
+                () = tokio::time::sleep(pause) => false,
             }
         }
     }
@@ -174,6 +201,11 @@ impl Engine {
             detail: detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         }
     }
+}
+
+/// What came out; a failure is logged, because the next round tries again.
+fn logged<T>(result: Result<T, EngineError>, what: &'static str) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!(error = %chain(error), "{what}")).ok()
 }
 
 /// An error with all its causes on one line, for a log.

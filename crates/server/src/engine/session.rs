@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use restic_manager_core::id::{HostId, JobId, SpoolId};
 use restic_manager_core::link::HEARTBEAT_EVERY;
 use restic_manager_core::model::{
-    Actor, ActorKind, CredentialKind, Host, HostFacts, Job, JobKind, JobState, Role,
+    Actor, ActorKind, Host, HostFacts, Job, JobKind, JobState, Role,
 };
 use restic_manager_core::wire::{CommandCancel, Hello, PROTOCOL, ServerMessage, Welcome, WireError};
 use restic_manager_store::{AttachmentRow, TakeSession, TakenSession};
@@ -75,7 +75,7 @@ impl Engine {
             }));
         };
         on_taken(taken.epoch);
-        self.seen(host.id);
+        self.heartbeat(host.id, hello.clock);
         self.note_judged(&taken, hello);
         let messages = self.greeting(&taken, hello.spool_id).await?;
         Ok(Greeting { epoch: taken.epoch, committed_seq: taken.committed_seq, messages })
@@ -166,8 +166,9 @@ impl Engine {
             acked_seq: taken.committed_seq,
             heartbeat_every: HEARTBEAT_EVERY,
         })];
-        for row in self.store.attachments_of_host(host_id).await? {
-            match self.config_update(&row, CredentialKind::Repo).await {
+        let rows = self.store.attachments_of_host(host_id).await?;
+        for row in &rows {
+            match self.config_update(row).await {
                 Ok(Some(update)) => messages.push(ServerMessage::ConfigUpdate(Box::new(update))),
                 Ok(None) => {}
                 // One credential that cannot be read must not keep the host from all others.
@@ -177,6 +178,8 @@ impl Engine {
                 ),
             }
         }
+        let admin = self.admin_greeting(host_id, &rows).await?;
+        messages.extend(admin.into_iter().map(|update| ServerMessage::ConfigUpdate(Box::new(update))));
         if let Some(plan) = self.store.plan(host_id).await? {
             messages.push(ServerMessage::ScheduleSet(Box::new(schedule_set(&plan))));
         }

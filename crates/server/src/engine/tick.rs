@@ -1,14 +1,19 @@
 //! Admission, dispatch, and the sweep that needs no poke.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use restic_manager_core::admission::{Occupying, Verdict, Waiting, admit};
-use restic_manager_core::model::{Actor, Job, JobEvent, JobKind, RunKey};
-use restic_manager_core::time::{DAY, HOUR, SECOND};
-use restic_manager_core::wire::{BackupSpec, CommandRun, JobSpec, ServerMessage};
-use restic_manager_store::{DispatchIntent, DispatchOutcome, DispatchRow};
+use restic_manager_core::id::JobId;
+use restic_manager_core::model::{Actor, Hold, Job, JobEvent};
+use restic_manager_core::time::{DAY, HOUR, MINUTE, SECOND};
+use restic_manager_core::wire::{AutoUnlock, ConfigUpdate, ServerMessage};
+use restic_manager_store::{DispatchIntent, DispatchOutcome, DispatchRow, QueuedJob};
 
-use super::{Engine, EngineError};
+use super::credentials::Keep;
+use super::maintenance::keeps_admin;
+use super::payload::{Circumstances, Unsendable, command};
+use super::{Engine, EngineError, chain};
 
 /// The pause between two looks without a poke, in milliseconds.
 pub(super) const LOOK_EVERY: u64 = 5_000;
@@ -22,6 +27,8 @@ const RESEND_AFTER: i64 = 5 * SECOND;
 const GIVE_UP_AFTER: i64 = 15 * SECOND;
 /// An operator's job that could not be dispatched for so long is withdrawn.
 const WITHDRAW_AFTER: i64 = HOUR;
+/// A job whose agent had no admin credential waits so long.
+const DEFER_FOR: i64 = MINUTE;
 /// Logs of jobs that ended so long ago are forgotten.
 const LOGS_KEPT_FOR: i64 = 90 * DAY;
 
@@ -43,10 +50,11 @@ impl Engine {
     ///
     /// When the store fails; nothing is lost, the next look finds the same.
     pub async fn tick(&self) -> Result<TickReport, EngineError> {
-        let view = self.store.admission_view().await?;
+        self.watch_clock();
+        let mut view = self.store.admission_view().await?;
+        let mut holds = self.take_deferred(&mut view.queued);
         let waiting: Vec<Waiting> = view.queued.iter().map(|queued| self.waiting(&queued.job)).collect();
         let occupying: Vec<Occupying> = view.occupying.iter().map(|job| self.occupying(job)).collect();
-        let mut holds = std::collections::BTreeMap::new();
         let mut intents = Vec::new();
         // One verdict for each waiting job, in the same order.
         for (queued, verdict) in view.queued.iter().zip(admit(&waiting, &occupying, self.now())) {
@@ -66,13 +74,18 @@ impl Engine {
         if intents.is_empty() {
             return Ok(report);
         }
+        let mut rows = Vec::new();
         for outcome in self.store.dispatch(&intents, self.now()).await? {
             match outcome {
-                DispatchOutcome::Dispatched(row) => report.sent += usize::from(self.send(&row).await?),
+                DispatchOutcome::Dispatched(row) => rows.push(*row),
                 DispatchOutcome::Stale => report.stale += 1,
                 DispatchOutcome::Withdrawn(job_id) => self.feed.finished(job_id),
                 DispatchOutcome::NotQueued => {}
             }
+        }
+        let attested = self.attested(&rows).await?;
+        for row in &rows {
+            report.sent += usize::from(self.send(row, &attested).await?);
         }
         Ok(report)
     }
@@ -84,7 +97,9 @@ impl Engine {
     /// When the store fails; the next sweep finds the same.
     pub async fn sweep(&self) -> Result<(), EngineError> {
         let now = self.now();
-        for row in self.store.unanswered(now - RESEND_AFTER).await? {
+        let unanswered = self.store.unanswered(now - RESEND_AFTER).await?;
+        let attested = self.attested(&unanswered).await?;
+        for row in &unanswered {
             let host_id = row.host.id;
             let since = row.job.dispatched_at.unwrap_or(now);
             let Some(epoch) = self.dispatch.epoch(host_id) else {
@@ -96,7 +111,7 @@ impl Engine {
                 self.requeue(&row.job, "the agent did not answer").await?;
                 self.dispatch.close(host_id, epoch, None);
             } else {
-                self.send(&row).await?;
+                self.send(row, &attested).await?;
             }
         }
         for job_id in self.store.withdraw_stale(now - WITHDRAW_AFTER, now).await? {
@@ -130,25 +145,78 @@ impl Engine {
         }
     }
 
-    /// Sends a dispatched job to its agent; a job that cannot leave waits again.
-    async fn send(&self, row: &DispatchRow) -> Result<bool, EngineError> {
+    /// Puts a job off for a minute.
+    pub(super) fn defer(&self, job_id: JobId) {
+        let until = self.clock.monotonic_ms().saturating_add(DEFER_FOR);
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner).insert(job_id, until);
+    }
+
+    /// Takes the jobs that were put off out of the queue, each with its hold.
+    fn take_deferred(&self, queued: &mut Vec<QueuedJob>) -> BTreeMap<JobId, Hold> {
+        let (now, mark) = (self.now(), self.clock.monotonic_ms());
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.retain(|_, until| *until > mark);
+        let mut holds = BTreeMap::new();
+        queued.retain(|queued| match deferred.get(&queued.job.id) {
+            Some(until) => {
+                holds.insert(queued.job.id, Hold::WaitingRetry { until: now + (until - mark) });
+                false
+            }
+            None => true,
+        });
+        holds
+    }
+
+    /// Sends a dispatched job to its agent; a job that cannot leave waits again, one that may not run any more is withdrawn.
+    async fn send(&self, row: &DispatchRow, attested: &BTreeSet<JobId>) -> Result<bool, EngineError> {
         self.feed.publish(row.job.id, super::FeedEvent::Changed);
         let Some(epoch) = self.dispatch.epoch(row.host.id) else {
             self.requeue(&row.job, "the agent left before it took the job").await?;
             return Ok(false);
         };
-        let Some(command) = command(row, epoch) else {
-            self.fail_unbuildable(&row.job).await?;
-            return Ok(false);
+        let around = Circumstances {
+            epoch,
+            auto_unlock: if attested.contains(&row.job.id) { AutoUnlock::Allowed } else { AutoUnlock::Off },
+            clock_suspect: self.clocks.lock().unwrap_or_else(PoisonError::into_inner).is_suspect(),
+            now: self.now(),
         };
-        let message = ServerMessage::CommandRun(Box::new(command));
-        match self.dispatch.send(row.host.id, epoch, message).await {
-            Ok(()) => Ok(true),
-            Err(error) => {
+        let command = match command(row, &around) {
+            Ok(command) => command,
+            Err(why) => return self.withdraw(row, &why).await,
+        };
+        let mut messages = Vec::new();
+        if command.requires_admin_creds {
+            match self.admin_for(row).await? {
+                Ok(update) => messages.push(ServerMessage::ConfigUpdate(Box::new(update))),
+                Err(why) => return self.withdraw(row, &why).await,
+            }
+        }
+        messages.push(ServerMessage::CommandRun(Box::new(command)));
+        for message in messages {
+            if let Err(error) = self.dispatch.send(row.host.id, epoch, message).await {
                 tracing::warn!(host = %row.host.name, job = %row.job.id, %error, "a job could not be sent; it waits again");
                 self.requeue(&row.job, "the job could not be sent").await?;
-                Ok(false)
+                return Ok(false);
             }
+        }
+        Ok(true)
+    }
+
+    /// The admin credential that goes right before a command. It is sent to a host that keeps it too: what it has may be gone or old.
+    async fn admin_for(&self, row: &DispatchRow) -> Result<Result<ConfigUpdate, Unsendable>, EngineError> {
+        let keeps = row.maintenance.as_ref().is_some_and(|view| {
+            view.runner.as_ref().is_some_and(|runner| keeps_admin(&view.row, runner))
+        });
+        let keep = if keeps { Keep::OnDisk } else { Keep::ForOneJob };
+        match self.admin_update(&row.attachment, row.repo.restic_id.clone(), keep).await {
+            Ok(Some(update)) => Ok(Ok(update)),
+            Ok(None) => Ok(Err(Unsendable::Held(Hold::AdminCredsRequired))),
+            Err(EngineError::Vault(error)) => {
+                tracing::error!(host = %row.host.name, repo = %row.repo.name, job = %row.job.id, error = %chain(&error), "an admin credential cannot be read: the job is withdrawn");
+                self.note_unreadable(row.repo.id);
+                Ok(Err(Unsendable::CredentialUnreadable(chain(&error))))
+            }
+            Err(error @ EngineError::Store(_)) => Err(error),
         }
     }
 
@@ -158,53 +226,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Jobs of kinds that this server does not send yet, written by a newer one.
-    async fn fail_unbuildable(&self, job: &Job) -> Result<(), EngineError> {
-        let why = "this server cannot send jobs of that kind";
+    async fn withdraw(&self, row: &DispatchRow, why: &Unsendable) -> Result<bool, EngineError> {
+        let job = &row.job;
+        let mut message = why.to_string();
+        if let Some(hint) = why.hint() {
+            message = format!("{message}; {hint}");
+        }
+        tracing::warn!(host = %row.host.name, repo = %row.repo.name, job = %job.id, kind = job.kind.as_str(), why = %message, "a job is withdrawn");
         let audit = self.audit(
             Actor::system(),
             "job.withdrawn",
             ("job", job.id.to_string()),
-            [("why", why.into()), ("kind", job.kind.as_str().into())],
+            [
+                ("why", message.clone().into()),
+                ("kind", job.kind.as_str().into()),
+                ("host", row.host.name.to_string().into()),
+                ("repo", row.repo.name.to_string().into()),
+            ],
         );
-        self.store.move_job(job.id, JobEvent::Withdraw, why, self.now(), Some(audit)).await?;
+        self.store.move_job(job.id, JobEvent::Withdraw, &message, self.now(), Some(audit)).await?;
         self.feed.finished(job.id);
-        Ok(())
+        // What it kept from starting may start.
+        self.poke();
+        Ok(false)
     }
-}
-
-/// The payload of a job, from the rows as they are in the dispatching commit.
-fn command(row: &DispatchRow, epoch: i64) -> Option<CommandRun> {
-    let spec = match row.job.kind {
-        JobKind::Init => JobSpec::Init,
-        JobKind::Stats => JobSpec::Stats,
-        JobKind::Backup => {
-            let group = row.group.as_ref()?;
-            JobSpec::Backup(BackupSpec {
-                tag: group.tag.clone(),
-                includes: group.includes.clone(),
-                excludes: group.excludes.clone(),
-                options: group.options,
-            })
-        }
-        JobKind::Forget
-        | JobKind::Prune
-        | JobKind::Check
-        | JobKind::Unlock
-        | JobKind::Restore
-        | JobKind::Diff => return None,
-    };
-    let run: Option<RunKey> = row.run.as_ref().map(|run| run.key);
-    Some(CommandRun {
-        job_id: row.job.id,
-        epoch,
-        repo_id: row.repo.id,
-        restic_host: row.attachment.restic_host.clone(),
-        run,
-        attempt: row.job.attempt,
-        requires_admin_creds: false,
-        limit_upload_kib: row.host.limit_upload_kib,
-        limit_download_kib: row.host.limit_download_kib,
-        spec,
-    })
 }

@@ -211,7 +211,9 @@ impl Connection {
                         self.batch.push(Incoming::Message { seq, message });
                     }
                     ServerAction::SetAside { seq, why } => self.batch.push(Incoming::SetAside { seq, why }),
-                    ServerAction::Show(AgentMessage::Heartbeat(_)) => self.shared.engine.seen(self.host.id),
+                    ServerAction::Show(AgentMessage::Heartbeat(beat)) => {
+                        self.shared.engine.heartbeat(self.host.id, beat.clock);
+                    }
                     ServerAction::Show(message) => self.shared.engine.show(message),
                     ServerAction::Ack(seq) => self.ack(seq, Vec::new()).await?,
                     ServerAction::Close(reason) => {
