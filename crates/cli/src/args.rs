@@ -27,7 +27,8 @@ fn after_help() -> String {
     format!(
         "Environment:
     RM_SERVER         the server to ask
-    RM_TOKEN          the API token to ask it with; an agent is enrolled by another one, in RM_ENROLLMENT_TOKEN
+    RM_TOKEN          the API token to ask it with (rmt_...); the one that enrols an agent is
+                      another one, and goes to the agent in RM_ENROLLMENT_TOKEN
     RM_TOKEN_FILE     a file with the API token
     RMCTL_CONFIG_DIR  the folder of contexts.toml, where logins are kept
 

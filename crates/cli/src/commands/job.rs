@@ -207,11 +207,15 @@ pub(crate) fn accepted(jobs: &[Accepted]) -> View {
     let row = |job: &Accepted| {
         let known = job.existing.then(|| "was there already".to_owned());
         let why = job.hold.as_ref().map(|hold| format!("{}; {}", hold.sentence(), hold.remedy()));
-        let said: Vec<String> = known.into_iter().chain(why).collect();
+        let reads = job.subset_pct.map(|percent| match percent {
+            0 => "reads the structure only".to_owned(),
+            percent => format!("reads {percent} % of the data"),
+        });
+        let said: Vec<String> = known.into_iter().chain(reads).chain(why).collect();
         vec![
             Cell::from(job.job_id.to_string()),
             Cell::new(job.state.as_str(), state_tone(job.state)),
-            Cell::from(said.join(": ")),
+            Cell::from(said.join(", ")),
         ]
     };
     Grid::new(&["JOB", "STATE", ""], "No job: no repository to back up to").rows(jobs.iter().map(row))

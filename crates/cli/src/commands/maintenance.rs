@@ -23,6 +23,7 @@ pub(crate) enum Command {
     /// Change the maintenance settings of a repository; what is not given stays
     ///
     /// A cadence that is changed starts anew: nothing of the past is made up for.
+    #[command(override_usage = "rmctl maintenance set [OPTIONS] <REPO>")]
     Set {
         /// The repository
         repo: String,

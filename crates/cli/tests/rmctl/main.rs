@@ -5,6 +5,7 @@
 
 mod follow;
 mod login;
+mod maintenance;
 mod output;
 mod refusals;
 mod secrets;

@@ -61,7 +61,7 @@ pub(crate) fn tables(view: &JobView, look: &Look) -> Vec<View> {
     let Some(summary) = &view.job.summary else { return Vec::new() };
     let mut views = Vec::new();
     if !summary.forget.is_empty() {
-        views.push(groups(view, &summary.forget));
+        views.push(groups(&summary.forget));
     }
     if !summary.locks.is_empty() {
         let seen_at = view.job.finished_at.unwrap_or(look.now);
@@ -86,15 +86,14 @@ fn backed_up(summary: &JobSummary) -> Vec<String> {
 fn forgotten(view: &JobView, groups: &[ForgetResult]) -> String {
     if view.job.intent.preview_group.is_some() {
         let planned = groups.iter().map(|group| group.planned).sum();
-        let kept: u64 = groups.iter().map(|group| group.kept).sum();
-        return format!("{} would go, {kept} would stay", count(planned, "snapshot"));
+        return format!("{} would go", count(planned, "snapshot"));
     }
     let removed = groups.iter().map(|group| group.removed).sum();
     let kept: u64 = groups.iter().map(|group| group.kept).sum();
     format!("{} forgotten, {kept} kept", count(removed, "snapshot"))
 }
 
-fn groups(view: &JobView, groups: &[ForgetResult]) -> View {
+fn groups(groups: &[ForgetResult]) -> View {
     let row = |group: &ForgetResult| {
         let tone = if group.class == OutcomeClass::Ok { Tone::Good } else { Tone::Bad };
         vec![
@@ -106,12 +105,7 @@ fn groups(view: &JobView, groups: &[ForgetResult]) -> View {
             Cell::new(&group.message, tone),
         ]
     };
-    let header: &[&str] = if view.job.intent.preview_group.is_some() {
-        &["SNAPSHOTS OF", "TAG", "WOULD GO", "GONE", "KEPT", "RESULT"]
-    } else {
-        &["SNAPSHOTS OF", "TAG", "PLANNED", "GONE", "KEPT", "RESULT"]
-    };
-    Grid::new(header, "").rows(groups.iter().map(row))
+    Grid::new(&["SNAPSHOTS OF", "TAG", "PLANNED", "GONE", "LEFT", "RESULT"], "").rows(groups.iter().map(row))
 }
 
 #[cfg(test)]

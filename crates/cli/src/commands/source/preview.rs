@@ -11,6 +11,9 @@ use crate::commands::job::follow_one;
 use crate::error::CliError;
 use crate::ui::{Cell, Grid, LogLines, Look, Tone, View, ago, count, instant};
 
+/// A preview lists so many snapshots and no more.
+const LISTED: usize = 2_000;
+
 #[derive(Debug, Args)]
 pub(crate) struct Preview {
     /// The host
@@ -43,17 +46,16 @@ fn fates(group: &ForgetResult, look: &Look) -> View {
     if group.class != OutcomeClass::Ok {
         return View::Text(format!("Nothing is known of the snapshots {whose}: {}", group.message));
     }
-    let sum = format!("{} {whose} would go, {} would stay.", count(group.planned, "snapshot"), group.kept);
-    let listed = group.decisions.len() as u64;
-    let mut views = vec![View::Text(sum)];
-    if listed > 0 {
-        let header = &["SNAPSHOT", "TIME", "AGE", "FATE", "WHY"];
-        views.push(Grid::new(header, "").rows(group.decisions.iter().map(|decision| fate(decision, look))));
-    }
-    if listed < group.planned + group.kept {
-        views.push(View::Text(format!("Of these, the newest {listed} are listed.")));
-    }
-    View::Stack(views)
+    let goes = count(group.planned, "snapshot");
+    let stay = group.decisions.iter().filter(|decision| !decision.keeps.is_empty()).count();
+    let sum = if group.decisions.len() < LISTED {
+        format!("{goes} {whose} would go, {stay} would stay.")
+    } else {
+        format!("{goes} {whose} would go. Here are the newest {LISTED}:")
+    };
+    let rows = group.decisions.iter().map(|decision| fate(decision, look));
+    let header = &["SNAPSHOT", "TIME", "AGE", "FATE", "WHY"];
+    View::Stack(vec![View::Text(sum), Grid::new(header, "There are no snapshots yet").rows(rows)])
 }
 
 fn fate(decision: &SnapshotDecision, look: &Look) -> Vec<Cell> {
@@ -90,10 +92,12 @@ mod tests {
     #[test]
     fn a_list_that_is_cut_says_so_and_a_failure_never_looks_like_an_empty_list() {
         let mut view = preview();
-        let summary = view.job.summary.as_mut().unwrap();
-        summary.forget[0].kept = 5_000;
         let said = |view: &JobView| forecast(view, &fixed_look()).render(&fixed_look());
-        assert!(said(&view).contains("the newest 4 are listed"), "{}", said(&view));
+        let group = &mut view.job.summary.as_mut().unwrap().forget[0];
+        group.planned = 2_300;
+        group.decisions = vec![group.decisions[1].clone(); LISTED];
+        let text = said(&view);
+        assert!(text.starts_with("2300 snapshots of `web1`") && text.contains("the newest 2000"), "{text}");
         let group = &mut view.job.summary.as_mut().unwrap().forget[0];
         group.class = OutcomeClass::Locked;
         group.message = "the repository is locked".to_owned();
