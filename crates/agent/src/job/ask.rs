@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, shown};
 use super::log::JobLog;
-use crate::process::{ProcessIdentity, Tail, exit_of, set_environment};
+use crate::process::{ProcessIdentity, Tail, exit_of, now, set_environment};
 
 /// The largest answer that is read: a list of some 100,000 snapshots.
 const LARGEST: u64 = 64 << 20;
@@ -79,7 +79,18 @@ pub(crate) async fn ask(
     let args = context.args(command);
     log.agent(format!("asking {}", shown(&context.restic.path, &args))).await;
     let (exit, sent) = match start(context, &args) {
-        Ok(mut child) => end(context, &mut child, deadline, until).await,
+        Ok(mut child) => {
+            let (identity, started_at) = (identity_of(&child), now());
+            let noted = identity.as_ref().filter(|_| command.takes_lock());
+            if let Some(identity) = noted {
+                context.runs.started(identity, started_at);
+            }
+            let ended = end(context, &mut child, identity.as_ref(), deadline, until).await;
+            if let Some(identity) = noted {
+                context.runs.ended(identity, started_at, now());
+            }
+            ended
+        }
         Err(error) => {
             log.agent(format!("the question could not be asked: {error}")).await;
             (Exit::NotStarted, Sent::Nothing)
@@ -109,8 +120,17 @@ fn start(context: &Context, args: &[String]) -> io::Result<Child> {
     command.spawn()
 }
 
-async fn end(context: &Context, child: &mut Child, deadline: Duration, until: Until) -> (Exit, Sent) {
-    let identity = child.id().and_then(|pid| i32::try_from(pid).ok()).map(ProcessIdentity::of);
+fn identity_of(child: &Child) -> Option<ProcessIdentity> {
+    child.id().and_then(|pid| i32::try_from(pid).ok()).map(ProcessIdentity::of)
+}
+
+async fn end(
+    context: &Context,
+    child: &mut Child,
+    identity: Option<&ProcessIdentity>,
+    deadline: Duration,
+    until: Until,
+) -> (Exit, Sent) {
     let cancelled = match until {
         Until::Cancelled => context.cancel.clone(),
         Until::Deadline => CancellationToken::new(),
@@ -121,7 +141,7 @@ async fn end(context: &Context, child: &mut Child, deadline: Duration, until: Un
         () = tokio::time::sleep(deadline) => StopReason::Unreachable,
     };
     let signal = |sent| {
-        if let Some(Err(error)) = identity.as_ref().map(|identity| identity.signal(sent)) {
+        if let Some(Err(error)) = identity.map(|identity| identity.signal(sent)) {
             tracing::warn!(%error, "cannot stop a question to restic");
         }
     };

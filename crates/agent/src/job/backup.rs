@@ -11,7 +11,7 @@ use restic_manager_core::wire::BackupSpec;
 
 use super::context::Context;
 use super::ending::Ending;
-use super::follow::{self, Deadline, Ran};
+use super::follow::{self, Ran};
 use super::log::JobLog;
 use super::survey::{self, Depth};
 use super::{evidence, identity};
@@ -38,7 +38,7 @@ pub(crate) async fn run(context: &mut Context, log: &mut JobLog, spec: &BackupSp
     backup.excludes.extend(own_folders(context));
     backup.exclude_caches = spec.options.exclude_caches;
     backup.one_file_system = spec.options.one_file_system;
-    match follow::run(context, log, &Command::Backup(backup), Deadline::None).await {
+    match follow::run(context, log, &Command::Backup(backup)).await {
         Ok(ran) => conclude(context, log, spec, ran).await,
         Err(ending) => ending,
     }

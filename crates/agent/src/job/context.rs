@@ -15,11 +15,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::Ending;
+use super::locks::Locks;
 use super::log::JobLog;
+use super::reports::Reports;
+use super::runs::Runs;
 use super::stored::StoredJob;
 use super::{JobOrder, JobTimes, Supervisor, backup};
 use crate::process::now;
 use crate::restic::ResticBinary;
+
+/// Where it is kept which part of its job a main command is.
+const STEP: &str = "step";
 
 /// What all steps of a job share.
 #[derive(Debug)]
@@ -40,6 +46,16 @@ pub(crate) struct Context {
     pub(crate) times: JobTimes,
     pub(crate) out: mpsc::Sender<AgentMessage>,
     pub(crate) cancel: CancellationToken,
+    /// Which restic of this agent ran when.
+    pub(crate) runs: Runs,
+    /// What was seen of locks.
+    pub(crate) locks: Locks,
+    /// What is told behind the last log line.
+    pub(crate) reports: Reports,
+    /// How many main commands were started so far.
+    pub(crate) started: u32,
+    /// Which part of the job the next main command is, where a job has several.
+    pub(crate) step: Option<usize>,
 }
 
 impl Context {
@@ -80,6 +96,7 @@ impl Context {
     ) -> Result<Self, Ending> {
         let environment = environment(&order)?;
         let restic = order.restic.map_err(|problem| Ending::no_restic(&problem))?;
+        let state_dir = absolute(order.state_dir);
         Ok(Self {
             command: order.command,
             restic,
@@ -89,12 +106,28 @@ impl Context {
             missing_includes: Vec::new(),
             dir: absolute(order.dir),
             cache_dir: absolute(order.cache_dir),
-            state_dir: absolute(order.state_dir),
+            runs: Runs::of(&state_dir),
+            state_dir,
             supervisor: order.supervisor,
             times,
             out,
             cancel,
+            locks: Locks::default(),
+            reports: Reports::default(),
+            started: 0,
+            step: None,
         })
+    }
+
+    /// The folder of the next main command: the job's own for the first, one below it for each further one.
+    pub(crate) fn next_run(&mut self) -> io::Result<PathBuf> {
+        self.started += 1;
+        let dir = run_folder(&self.dir, self.started);
+        make_folder(&dir)?;
+        if let Some(step) = self.step {
+            std::fs::write(dir.join(STEP), step.to_string())?;
+        }
+        Ok(dir)
     }
 
     /// The arguments of a command with the limits of this job.
@@ -132,6 +165,16 @@ fn environment(order: &JobOrder) -> Result<Environment, Ending> {
         cache_dir,
     };
     access.environment().map_err(|error| refused(error.to_string()))
+}
+
+/// The folder of the nth main command of a job, counted from 1.
+pub(crate) fn run_folder(job: &Path, n: u32) -> PathBuf {
+    if n <= 1 { job.to_owned() } else { job.join(n.to_string()) }
+}
+
+/// Which part of its job a main command was.
+pub(crate) fn read_step(run: &Path) -> Option<usize> {
+    std::fs::read_to_string(run.join(STEP)).ok()?.parse().ok()
 }
 
 /// Restic runs in `/`.

@@ -7,7 +7,7 @@ use restic_manager_core::model::{FinalState, JobSummary};
 use restic_manager_core::restic::{Exit, Outcome, OutcomeClass};
 use restic_manager_core::text::ResticRepoId;
 use restic_manager_core::time::Timestamp;
-use restic_manager_core::wire::JobFinished;
+use restic_manager_core::wire::{CommandRun, JobFinished};
 
 use super::follow::Ran;
 use crate::process::{StartError, now};
@@ -110,6 +110,25 @@ impl Ending {
             "wrong_repository: this credential opens another repository (id {found}, expected {expected})"
         );
         Self::failed(OutcomeClass::Unknown, message, "correct the address of the credential")
+    }
+
+    /// A refused delete is told with its remedy, which depends on the credential that was used.
+    pub(crate) fn explain_append_only(&mut self, command: &CommandRun) {
+        if self.outcome.class != OutcomeClass::AppendOnly {
+            return;
+        }
+        let (message, hint) = match command.requires_admin_creds {
+            false => (
+                "the repository is append-only for the everyday credential: the server refused to delete",
+                "store an admin credential for the repository; it usually has another address, whose server may delete",
+            ),
+            true => (
+                "the admin credential may not delete either: its server is append-only too",
+                "give the admin credential the address of a server that may delete",
+            ),
+        };
+        self.outcome.message = message.to_owned();
+        self.outcome.hint = Some(hint.to_owned());
     }
 
     /// The last message of the job; every text goes through `redact`.

@@ -1,15 +1,18 @@
 //! The pump: reads what restic's main command says until it ends, tells it, and stops it when it must be stopped.
 
-use std::path::Path;
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use restic_manager_core::model::LogStream;
+use restic_manager_core::model::{JobKind, LogStream};
 use restic_manager_core::restic::{
-    Command, Ended, Exit, Facts, Kind, Line, Outcome, Progress, Sent, StopReason, Stream, classify,
+    Command, Counter, Ended, Exit, Facts, Kind, Line, Outcome, Progress, Sent, StopReason, Stream, classify,
+    is_locked, parse_counter, retries_refused_delete,
 };
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, JobProgress, JobSpec};
 
+use super::ask::Until;
 use super::contact::Contact;
 use super::context::{Context, shown};
 use super::ending::Ending;
@@ -18,7 +21,7 @@ use super::log::{JobLog, Position};
 use super::progress::{Due, Throttle};
 use crate::process::{End, Launch, RawLine, Running, Tail, now};
 
-/// The main command ended.
+/// A main command ended.
 #[derive(Debug)]
 pub(crate) struct Ran {
     /// How and when.
@@ -31,77 +34,99 @@ pub(crate) struct Ran {
     pub(crate) facts: Facts,
     /// What it wrote to standard output besides progress: its begin.
     pub(crate) stdout: String,
+    /// Where its outputs lie as they were.
+    pub(crate) dir: PathBuf,
 }
 
 impl Ran {
     /// How it ended in words; `exit` where nobody saw the end.
     pub(crate) fn outcome(&self, context: &Context, kind: Kind, unseen: Exit) -> Outcome {
-        classify(&Ended {
+        classify(&self.ended(context, kind, unseen))
+    }
+
+    /// How it ended, for whoever judges.
+    pub(crate) fn ended(&self, context: &Context, kind: Kind, unseen: Exit) -> Ended<'_> {
+        Ended {
             kind,
             capabilities: context.restic.capabilities,
             exit: self.end.exit.unwrap_or(unseen),
             sent: self.sent,
             facts: &self.facts,
-        })
+        }
+    }
+
+    fn met_a_lock(&self, context: &Context) -> bool {
+        let Some(exit) = self.end.exit else { return false };
+        self.sent == Sent::Nothing && is_locked(exit, context.restic.capabilities, &self.facts.stderr_tail)
     }
 }
 
-/// How long the main command may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Deadline {
-    /// As long as it takes: a backup.
-    None,
-    /// A question that is the main command of its job.
-    After(Duration),
-}
-
-/// More than any main command but a backup answers.
+/// More than any main command answers, but a backup, and a forget, whose answer is read from its file.
 const CAPTURED: usize = 256 * 1024;
 
-/// Starts the main command and follows it to its end.
-pub(crate) async fn run(
-    context: &Context,
-    log: &mut JobLog,
-    command: &Command,
-    deadline: Deadline,
-) -> Result<Ran, Ending> {
+/// Starts a main command and follows it to its end. One that a stale lock of ours kept out is started once more.
+pub(crate) async fn run(context: &mut Context, log: &mut JobLog, command: &Command) -> Result<Ran, Ending> {
+    let ran = once(context, log, command).await?;
+    if !ran.met_a_lock(context) || !locks::clear(context, log, Until::Cancelled).await {
+        return Ok(ran);
+    }
+    log.agent("the way is free: once more").await;
+    let again = once(context, log, command).await?;
+    if again.met_a_lock(context) {
+        // What was seen before is gone; the end of the job looks again.
+        context.locks.left = None;
+    }
+    Ok(again)
+}
+
+async fn once(context: &mut Context, log: &mut JobLog, command: &Command) -> Result<Ran, Ending> {
     if context.cancel.is_cancelled() {
         return Err(Ending::cancelled());
     }
     let args = context.args(command);
     log.agent(format!("running {}", shown(&context.restic.path, &args))).await;
     log.flush().await;
-    let launch = Launch {
-        dir: &context.dir,
-        program: &context.restic.path,
-        args: &args,
-        environment: &context.environment,
-    };
+    let dir = context.next_run().map_err(|error| Ending::unwritable_folder(&error))?;
+    let launch =
+        Launch { dir: &dir, program: &context.restic.path, args: &args, environment: &context.environment };
     let running = Running::start(launch, &context.supervisor).await.map_err(Ending::start_failed)?;
     log.agent(format!("restic {} runs as process {}", context.restic.version, running.identity().pid)).await;
     let facts = Facts::with_missing_includes(context.missing_includes.iter().cloned());
-    Ok(follow(context, log, running, facts, Position::default(), deadline).await)
+    let told = Position { run: context.started, ..Position::default() };
+    let ran = follow(context, log, running, facts, told).await;
+    release(context, log, &ran).await;
+    Ok(ran)
 }
 
-/// Follows the main command that an earlier agent started, telling what was not told up to `told`.
+/// Follows what an earlier agent started in `dir`; what was told up to `told` is not told again.
 pub(crate) async fn adopted(
-    context: &Context,
+    context: &mut Context,
     log: &mut JobLog,
     running: Running,
     missing_includes: Vec<String>,
     told: Position,
 ) -> Ran {
-    let facts = Facts::with_missing_includes(missing_includes);
-    let deadline = match context.command.spec {
+    follow(context, log, running, Facts::with_missing_includes(missing_includes), told).await
+}
+
+/// After our own SIGKILL the lock is still there; only if it is attested as ours it goes.
+pub(crate) async fn release(context: &mut Context, log: &mut JobLog, ran: &Ran) {
+    if let Sent::SigKill(_) = ran.sent {
+        locks::clear(context, log, Until::Deadline).await;
+    }
+}
+
+/// A question that is the main command of its job has a deadline; work has none.
+fn deadline(context: &Context) -> Option<Duration> {
+    match context.command.spec {
         JobSpec::Init
         | JobSpec::Backup(_)
         | JobSpec::Forget(_)
         | JobSpec::Prune
         | JobSpec::Check(_)
-        | JobSpec::Unlock(_) => Deadline::None,
-        JobSpec::Stats => Deadline::After(context.times.query),
-    };
-    follow(context, log, running, facts, told, deadline).await
+        | JobSpec::Unlock(_) => None,
+        JobSpec::Stats => Some(context.times.query),
+    }
 }
 
 async fn follow(
@@ -110,9 +135,10 @@ async fn follow(
     mut running: Running,
     facts: Facts,
     told: Position,
-    deadline: Deadline,
 ) -> Ran {
-    let mut pump = Pump::new(context, &running, facts, told, deadline);
+    let started_at = running.started_at();
+    context.runs.started(running.identity(), started_at);
+    let mut pump = Pump::new(context, &running, facts, told);
     let end = loop {
         // Looked at before reading: all that restic wrote before its end is then read.
         let end = running.try_end();
@@ -126,21 +152,15 @@ async fn follow(
         pump.wait(context, &mut running).await;
     };
     pump.read_rest(log).await;
-    log.agent(how_it_ended(&end)).await;
+    context.runs.ended(running.identity(), started_at, end.at);
+    if told != Position::everything(told.run) {
+        log.agent(how_it_ended(&end)).await;
+    }
     if is_full(&context.dir) {
         log.agent("the disk of the job's folder is full: what restic said last may be lost").await;
     }
-    let ran = Ran {
-        end,
-        started_at: running.started_at(),
-        sent: running.sent(),
-        facts: pump.facts,
-        stdout: pump.captured,
-    };
-    if let Sent::SigKill(_) = ran.sent {
-        locks::release(context, log, running.identity(), &ran).await;
-    }
-    ran
+    let (sent, dir) = (running.sent(), running.dir().to_owned());
+    Ran { end, started_at, sent, facts: pump.facts, stdout: pump.captured, dir }
 }
 
 struct Pump {
@@ -154,6 +174,8 @@ struct Pump {
     throttle: Throttle,
     stop: Stop,
     deadline: Option<Instant>,
+    delete_refused: bool,
+    answers_in_json: bool,
 }
 
 enum Stop {
@@ -163,7 +185,7 @@ enum Stop {
 }
 
 impl Pump {
-    fn new(context: &Context, running: &Running, facts: Facts, told: Position, deadline: Deadline) -> Self {
+    fn new(context: &Context, running: &Running, facts: Facts, told: Position) -> Self {
         let now = Instant::now();
         let stop = match running.sent() {
             Sent::Nothing => Stop::NotNeeded,
@@ -180,10 +202,9 @@ impl Pump {
             contact: Contact::new(&context.times),
             throttle: Throttle::new(context.times.progress_every),
             stop,
-            deadline: match deadline {
-                Deadline::None => None,
-                Deadline::After(after) => Some(now + after),
-            },
+            deadline: deadline(context).map(|after| now + after),
+            delete_refused: false,
+            answers_in_json: context.command.spec.kind() == JobKind::Forget,
         }
     }
 
@@ -210,9 +231,18 @@ impl Pump {
 
     async fn stdout_line(&mut self, log: &mut JobLog, line: &RawLine) {
         let said = self.facts.observe(Stream::Stdout, &line.bytes);
-        self.contact.heard(&said);
+        self.contact.heard(&for_contact(&said));
         if let Line::Progress(progress) = said {
             self.throttle.offer(redacted(progress, log));
+            return;
+        }
+        if let Line::Text(text) = &said
+            && let Some(counter) = parse_counter(text)
+        {
+            return self.count(counter);
+        }
+        // The answer of a forget may have megabytes; it is told in words.
+        if self.answers_in_json && line.bytes.starts_with(b"[{") {
             return;
         }
         if self.captured.len() < CAPTURED {
@@ -227,14 +257,25 @@ impl Pump {
     async fn stderr_line(&mut self, log: &mut JobLog, line: &RawLine) {
         let said = self.facts.observe(Stream::Stderr, &line.bytes);
         self.contact.complained(&said, Instant::now());
+        if let Line::Text(text) = &said {
+            self.delete_refused |= retries_refused_delete(text);
+        }
         if self.stderr.consumed() > self.told.stderr {
             log.restic(LogStream::Stderr, line, self.position()).await;
+        }
+    }
+
+    /// A text line of a second's pulse is progress, not a line of the log.
+    fn count(&mut self, counter: Counter) {
+        if let Some(percent) = counter.percent {
+            self.throttle.offer(Progress { percent: percent.clamp(0.0, 100.0), ..Progress::default() });
         }
     }
 
     /// Never before what was told already.
     fn position(&self) -> Position {
         Position {
+            run: self.told.run,
             stdout: self.stdout.consumed().max(self.told.stdout),
             stderr: self.stderr.consumed().max(self.told.stderr),
         }
@@ -278,6 +319,12 @@ impl Pump {
         if context.cancel.is_cancelled() {
             return Some((StopReason::Cancel, "asked to stop"));
         }
+        if self.delete_refused {
+            return Some((
+                StopReason::DeleteRefused,
+                "the server refuses to delete, and asking again is no use",
+            ));
+        }
         if self.contact.is_lost(now) {
             return Some((StopReason::Unreachable, "the repository does not answer"));
         }
@@ -293,6 +340,24 @@ impl Pump {
             () = running.woken() => {}
             () = context.cancel.cancelled(), if may_be_cancelled => {}
         }
+    }
+}
+
+/// Restic counts on while nothing moves: only what was done tells that it reaches its repository.
+fn for_contact(said: &Line) -> Cow<'_, Line> {
+    match said {
+        Line::Text(text) => match parse_counter(text) {
+            Some(Counter { done, .. }) => {
+                Cow::Owned(Line::Progress(Progress { bytes_done: done, ..Progress::default() }))
+            }
+            None => Cow::Borrowed(said),
+        },
+        Line::Progress(_)
+        | Line::Summary(_)
+        | Line::ItemError(_)
+        | Line::Message(_)
+        | Line::ExitError { .. }
+        | Line::Other => Cow::Borrowed(said),
     }
 }
 

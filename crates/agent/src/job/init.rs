@@ -1,15 +1,13 @@
 //! Making a repository, or adopting the one that is there.
 
-use restic_manager_core::model::RepoStats;
 use restic_manager_core::restic::{Command, Exit, InitReport, Kind, OutcomeClass, parse_init};
 
 use super::context::Context;
 use super::ending::Ending;
-use super::follow::{self, Deadline, Ran};
+use super::follow::{self, Ran};
 use super::identity;
 use super::log::JobLog;
 use super::survey::{self, Depth};
-use crate::process::now;
 
 /// Asks whether there is one; only where there is none, one is made.
 pub(crate) async fn run(context: &mut Context, log: &mut JobLog) -> Ending {
@@ -26,7 +24,7 @@ pub(crate) async fn run(context: &mut Context, log: &mut JobLog) -> Ending {
         let hint = "bring it back, or take the repository out of the fleet and add it anew";
         return Ending::failed(OutcomeClass::NoRepository, message, hint);
     }
-    match follow::run(context, log, &Command::Init, Deadline::None).await {
+    match follow::run(context, log, &Command::Init).await {
         Ok(ran) => conclude(context, log, ran).await,
         Err(ending) => ending,
     }
@@ -55,9 +53,7 @@ pub(crate) async fn conclude(context: &mut Context, log: &mut JobLog, ran: Ran) 
         Some(InitReport::Created { .. }) => {
             ending.outcome.message = "the repository was made".to_owned();
             ending.summary.adopted = Some(false);
-            let stats =
-                RepoStats { snapshot_count: Some(0), measured_at: Some(now()), ..RepoStats::default() };
-            survey::tell_empty(context, stats).await;
+            survey::is_empty(context, log);
             ending
         }
         Some(InitReport::Adopted) | None => adopted(context, log, ending).await,

@@ -24,8 +24,17 @@ const CHECKPOINTS: &str = "log.checkpoints";
 /// How far both outputs of restic were read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Position {
+    /// Of which main command of the job, from 1; 0 before the first.
+    pub(crate) run: u32,
     pub(crate) stdout: u64,
     pub(crate) stderr: u64,
+}
+
+impl Position {
+    /// That of a main command of which everything was told.
+    pub(crate) const fn everything(run: u32) -> Self {
+        Self { run, stdout: u64::MAX, stderr: u64::MAX }
+    }
 }
 
 /// The log of one job.
@@ -123,8 +132,8 @@ impl JobLog {
     /// Written before the batch is handed over: whoever stored the batch finds where the next one begins.
     fn checkpoint(&mut self) {
         let Some(file) = &mut self.checkpoints else { return };
-        let Position { stdout, stderr } = self.position;
-        if file.write_all(format!("{} {stdout} {stderr}\n", self.next).as_bytes()).is_err() {
+        let Position { run, stdout, stderr } = self.position;
+        if file.write_all(format!("{} {run} {stdout} {stderr}\n", self.next).as_bytes()).is_err() {
             self.checkpoints = None;
         }
     }
@@ -144,12 +153,9 @@ fn read_checkpoint(dir: &Path, next: u64) -> Position {
     let text = std::fs::read_to_string(dir.join(CHECKPOINTS)).unwrap_or_default();
     let parsed = text.lines().filter_map(|line| {
         let mut numbers = line.split(' ').map(str::parse::<u64>);
-        let (Some(Ok(n)), Some(Ok(stdout)), Some(Ok(stderr))) =
-            (numbers.next(), numbers.next(), numbers.next())
-        else {
-            return None;
-        };
-        Some((n, Position { stdout, stderr }))
+        let mut number = || numbers.next()?.ok();
+        let (n, run) = (number()?, u32::try_from(number()?).ok()?);
+        Some((n, Position { run, stdout: number()?, stderr: number()? }))
     });
     let before = parsed.filter(|(n, _)| *n <= next).max_by_key(|(n, _)| *n);
     before.map(|(_, position)| position).unwrap_or_default()
@@ -237,14 +243,14 @@ mod tests {
         let (mut first, _messages) = log();
         first.keep_checkpoints(temp.path());
         for n in 1..=3 {
-            let read_to = Position { stdout: n * 10, stderr: n };
+            let read_to = Position { run: 1, stdout: n * 10, stderr: n };
             first.restic(LogStream::Stdout, &raw(b"x"), read_to).await;
             first.flush().await;
         }
         let (mut later, _messages) = log();
-        assert_eq!(later.resume(temp.path(), 2), Position { stdout: 20, stderr: 2 });
+        assert_eq!(later.resume(temp.path(), 2), Position { run: 1, stdout: 20, stderr: 2 });
         assert_eq!(later.next, 2);
         assert_eq!(later.resume(temp.path(), 0), Position::default());
-        assert_eq!(later.resume(temp.path(), 9), Position { stdout: 30, stderr: 3 });
+        assert_eq!(later.resume(temp.path(), 9), Position { run: 1, stdout: 30, stderr: 3 });
     }
 }

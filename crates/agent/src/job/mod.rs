@@ -8,26 +8,31 @@
 
 mod ask;
 mod backup;
+mod check;
 mod contact;
 mod context;
 mod ending;
 mod evidence;
 mod follow;
+mod forget;
 mod identity;
 mod init;
 mod locks;
 mod log;
 mod progress;
+mod prune;
 mod redact;
+mod reports;
+mod runs;
 mod stats;
 mod stored;
 mod survey;
 mod times;
+mod unlock;
 
 use std::path::PathBuf;
 
 use restic_manager_core::model::{CredentialSecret, ResticRepoId};
-use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::wire::{AgentMessage, CommandRun, JobFinished, JobSpec, JobStarted};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +44,7 @@ use ending::Ending;
 use follow::Ran;
 use log::{JobLog, Position};
 use redact::Redactor;
+use reports::Reports;
 
 pub use crate::process::{Supervisor, supervise_main};
 pub use stored::{StoredJob, read_stored_job};
@@ -94,14 +100,14 @@ pub async fn run_job_with(
     send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at: now() })).await;
     let mut log = JobLog::new(command.job_id, Redactor::new(&order.credential), out.clone());
     let prepared = Context::prepare(order, times, out.clone(), cancel, &mut log).await;
-    let (ending, restic_id) = match prepared {
+    let concluded = match prepared {
         Ok(mut context) => {
             let ending = carry_out(&mut context, &mut log).await;
-            (ending, context.learned)
+            round_off(context, &mut log, ending).await
         }
-        Err(ending) => (ending, None),
+        Err(ending) => Concluded::early(&command, ending),
     };
-    finish(&command, ending, restic_id, log, &out).await
+    finish(&command, concluded, log, &out).await
 }
 
 /// Brings a job to its end that an earlier agent began with the same order: its restic still runs, or ended meanwhile.
@@ -139,14 +145,14 @@ pub async fn resume_job_with(
         order.restic = Ok(stored.restic.clone());
     }
     let missing = stored.map(|stored| stored.missing_includes).unwrap_or_default();
-    let (ending, restic_id) = match Context::resume(order, times, out.clone(), cancel) {
+    let concluded = match Context::resume(order, times, out.clone(), cancel) {
         Ok(mut context) => {
             let ending = pick_up(&mut context, &mut log, missing, read_to).await;
-            (ending, context.learned)
+            round_off(context, &mut log, ending).await
         }
-        Err(ending) => (ending, None),
+        Err(ending) => Concluded::early(&command, ending),
     };
-    finish(&command, ending, restic_id, log, &out).await
+    finish(&command, concluded, log, &out).await
 }
 
 async fn carry_out(context: &mut Context, log: &mut JobLog) -> Ending {
@@ -154,47 +160,117 @@ async fn carry_out(context: &mut Context, log: &mut JobLog) -> Ending {
         JobSpec::Init => init::run(context, log).await,
         JobSpec::Backup(spec) => backup::run(context, log, &spec).await,
         JobSpec::Stats => stats::run(context, log).await,
-        JobSpec::Forget(_) | JobSpec::Prune | JobSpec::Check(_) | JobSpec::Unlock(_) => {
-            Ending::failed(OutcomeClass::Unknown, "this agent cannot do maintenance", "update the agent")
-        }
+        JobSpec::Forget(spec) => forget::run(context, log, &spec).await,
+        JobSpec::Prune => prune::run(context, log).await,
+        JobSpec::Check(spec) => check::run(context, log, spec).await,
+        JobSpec::Unlock(spec) => unlock::run(context, log, spec).await,
     }
+}
+
+/// A main command of an earlier agent, followed to its end.
+#[derive(Debug)]
+struct Replayed {
+    /// Which part of the job it was, where a job has several.
+    step: Option<usize>,
+    ran: Ran,
 }
 
 async fn pick_up(context: &mut Context, log: &mut JobLog, missing: Vec<String>, read_to: Position) -> Ending {
     log.keep_checkpoints(&context.dir);
-    let running = match Running::adopt(&context.dir).await {
-        Ok(Adopted::Running(running)) => running,
-        Ok(Adopted::NotStarted(record)) => {
-            return Ending::not_started(&record.error.unwrap_or_default());
+    let mut replayed = Vec::new();
+    let mut n = 1;
+    loop {
+        let dir = context::run_folder(&context.dir, n);
+        if n > 1 && !dir.is_dir() {
+            break;
         }
-        Ok(Adopted::Nothing) => return Ending::never_began(),
-        Err(error) => return Ending::unreadable_folder(&error),
-    };
-    log.agent(format!("took over restic, process {}, from an earlier agent", running.identity().pid)).await;
-    let ran = follow::adopted(context, log, running, missing, read_to).await;
-    conclude(context, log, ran).await
+        let running = match Running::adopt(&dir).await {
+            Ok(Adopted::Running(running)) => running,
+            Ok(Adopted::NotStarted(record)) => {
+                return Ending::not_started(&record.error.unwrap_or_default());
+            }
+            Ok(Adopted::Nothing) => break,
+            Err(error) => return Ending::unreadable_folder(&error),
+        };
+        context.started = n;
+        if n >= read_to.run {
+            log.agent(format!("took over restic, process {}, from an earlier agent", running.identity().pid))
+                .await;
+        }
+        let told = match n.cmp(&read_to.run) {
+            std::cmp::Ordering::Less => Position::everything(n),
+            std::cmp::Ordering::Equal => read_to,
+            std::cmp::Ordering::Greater => Position { run: n, ..Position::default() },
+        };
+        let step = context::read_step(&dir);
+        let ran = follow::adopted(context, log, running, missing.clone(), told).await;
+        replayed.push(Replayed { step, ran });
+        n += 1;
+    }
+    match replayed.last() {
+        None => return Ending::never_began(),
+        Some(last) => follow::release(context, log, &last.ran).await,
+    }
+    conclude(context, log, replayed).await
 }
 
-async fn conclude(context: &mut Context, log: &mut JobLog, ran: Ran) -> Ending {
+async fn conclude(context: &mut Context, log: &mut JobLog, mut replayed: Vec<Replayed>) -> Ending {
+    if let JobSpec::Forget(spec) = context.command.spec.clone() {
+        return forget::conclude(context, log, &spec, replayed).await;
+    }
+    // Those before the last one met a lock.
+    let Some(Replayed { ran, .. }) = replayed.pop() else { return Ending::never_began() };
     match context.command.spec.clone() {
         JobSpec::Init => init::conclude(context, log, ran).await,
         JobSpec::Backup(spec) => backup::conclude(context, log, &spec, ran).await,
         JobSpec::Stats => stats::conclude(context, log, ran).await,
-        JobSpec::Forget(_) | JobSpec::Prune | JobSpec::Check(_) | JobSpec::Unlock(_) => {
-            Ending::failed(OutcomeClass::Unknown, "this agent cannot do maintenance", "update the agent")
+        JobSpec::Forget(spec) => forget::conclude(context, log, &spec, Vec::new()).await,
+        JobSpec::Prune => prune::conclude(context, &ran),
+        JobSpec::Check(spec) => check::conclude(context, spec, &ran),
+        JobSpec::Unlock(_) => unlock::conclude(context, log, &ran).await,
+    }
+}
+
+/// What holds for the end of every kind of job.
+async fn round_off(mut context: Context, log: &mut JobLog, mut ending: Ending) -> Concluded {
+    locks::explain(&mut context, log, &mut ending).await;
+    ending.explain_append_only(&context.command);
+    context.reports.add_locks(&context.locks);
+    if let JobSpec::Check(spec) = context.command.spec {
+        check::report(spec, &mut ending, &mut context.reports);
+    }
+    Concluded { ending, restic_id: context.learned, reports: context.reports }
+}
+
+/// All that is left to be told.
+struct Concluded {
+    ending: Ending,
+    restic_id: Option<ResticRepoId>,
+    reports: Reports,
+}
+
+impl Concluded {
+    /// The job did not come so far as to have a context.
+    fn early(command: &CommandRun, mut ending: Ending) -> Self {
+        let mut reports = Reports::default();
+        if let JobSpec::Check(spec) = command.spec {
+            check::report(spec, &mut ending, &mut reports);
         }
+        Self { ending, restic_id: None, reports }
     }
 }
 
 async fn finish(
     command: &CommandRun,
-    ending: Ending,
-    restic_id: Option<ResticRepoId>,
+    concluded: Concluded,
     mut log: JobLog,
     out: &mpsc::Sender<AgentMessage>,
 ) -> JobEnd {
+    let Concluded { ending, restic_id, reports } = concluded;
     let finished = ending.into_finished(command.job_id, |text| log.redact(text));
+    // Every line of the log comes before the reports, and those before the end.
     log.flush().await;
+    reports.tell(command, restic_id.clone(), out).await;
     send(out, AgentMessage::JobFinished(Box::new(finished.clone()))).await;
     JobEnd { finished, restic_id }
 }

@@ -4,7 +4,7 @@ use restic_manager_core::restic::{Command, Exit, Kind, OutcomeClass, parse_stats
 
 use super::context::Context;
 use super::ending::Ending;
-use super::follow::{self, Deadline, Ran};
+use super::follow::{self, Ran};
 use super::identity;
 use super::log::JobLog;
 use super::survey::{self, Depth};
@@ -13,8 +13,7 @@ pub(crate) async fn run(context: &mut Context, log: &mut JobLog) -> Ending {
     if let Err(refused) = identity::verify(context, log).await {
         return refused;
     }
-    let deadline = Deadline::After(context.times.query);
-    match follow::run(context, log, &Command::Stats, deadline).await {
+    match follow::run(context, log, &Command::Stats).await {
         Ok(ran) => conclude(context, log, ran).await,
         Err(ending) => ending,
     }

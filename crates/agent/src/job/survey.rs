@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use restic_manager_core::model::{RepoStats, Snapshot, StatsKind};
 use restic_manager_core::restic::{
-    self, Command, RawDataStats, SnapshotFilter, parse_snapshots, parse_stats,
+    self, Command, Outcome, OutcomeClass, RawDataStats, SnapshotFilter, parse_snapshots, parse_stats,
 };
 use restic_manager_core::time::Timestamp;
-use restic_manager_core::wire::{AgentMessage, RepoStatsReport, SnapshotsReport};
+use restic_manager_core::wire::SnapshotsReport;
 
 use super::ask::{Until, ask};
 use super::context::Context;
+use super::ending::Ending;
 use super::log::JobLog;
 use crate::process::now;
 use crate::state::write_atomically;
@@ -31,10 +32,14 @@ const MOST_TEXT: usize = 1 << 20;
 /// Where it is kept when a repository was last measured, below the agent's state directory.
 const MEASURED: &str = "measured";
 
-/// Lists and measures, and tells it: `repo.stats`, then `snapshots.report`. Returns this host's snapshots, oldest first, if they could be listed.
+/// Lists and measures for the job's reports. Returns this host's snapshots, oldest first, if they could be listed.
 ///
 /// What fails here is said in the log; it does not change how the job ended.
-pub(crate) async fn take(context: &Context, log: &mut JobLog, depth: Depth) -> Option<Vec<restic::Snapshot>> {
+pub(crate) async fn take(
+    context: &mut Context,
+    log: &mut JobLog,
+    depth: Depth,
+) -> Option<Vec<restic::Snapshot>> {
     let filter =
         SnapshotFilter { host: Some(context.command.restic_host.clone()), ..SnapshotFilter::default() };
     let listed = list(context, log, filter).await;
@@ -47,25 +52,30 @@ pub(crate) async fn take(context: &Context, log: &mut JobLog, depth: Depth) -> O
         Depth::FullOnceADay if is_due(context) => measure(context, log).await,
         Depth::FullOnceADay => RepoStats::default(),
     };
-    log.flush().await;
-    tell_stats(context, stats).await;
+    let known = context.reports.stats();
+    *known = RepoStats { locks: known.locks.take(), locks_seen_at: known.locks_seen_at, ..stats };
     if let Some(snapshots) = &listed {
-        tell_snapshots(context, log, snapshots, listed_at).await;
+        keep_snapshots(context, log, snapshots, listed_at);
     }
     listed
 }
 
-/// Tells of a repository that has just been made.
-pub(crate) async fn tell_empty(context: &Context, stats: RepoStats) {
-    tell_stats(context, stats).await;
-    let message = SnapshotsReport {
-        job_id: Some(context.command.job_id),
-        repo_id: context.command.repo_id,
-        listed_at: now(),
-        total: 0,
-        snapshots: Vec::new(),
-    };
-    context.send(AgentMessage::SnapshotsReport(message)).await;
+/// Lists this host's snapshots for the job's reports.
+pub(crate) async fn list_own(context: &mut Context, log: &mut JobLog) {
+    let filter =
+        SnapshotFilter { host: Some(context.command.restic_host.clone()), ..SnapshotFilter::default() };
+    let listed_at = now();
+    match peek(context, log, filter).await {
+        Ok(snapshots) => keep_snapshots(context, log, &snapshots, listed_at),
+        Err(outcome) => log.agent(format!("the snapshots could not be listed: {}", outcome.message)).await,
+    }
+}
+
+/// A repository that has just been made.
+pub(crate) fn is_empty(context: &mut Context, log: &JobLog) {
+    let stats = context.reports.stats();
+    (stats.snapshot_count, stats.measured_at) = (Some(0), Some(now()));
+    keep_snapshots(context, log, &[], now());
 }
 
 /// Snapshots of a repository, oldest first.
@@ -85,6 +95,21 @@ pub(crate) async fn list(
     };
     log.agent(format!("the snapshots could not be listed: {problem}")).await;
     None
+}
+
+/// The same whoever holds the repository, with the reason when it fails.
+pub(crate) async fn peek(
+    context: &Context,
+    log: &mut JobLog,
+    filter: SnapshotFilter,
+) -> Result<Vec<restic::Snapshot>, Outcome> {
+    let command = Command::PeekSnapshots(filter);
+    let answer = ask(context, log, &command, context.times.query, Until::Cancelled).await;
+    let stdout = answer.complete().map_err(Clone::clone)?;
+    parse_snapshots(stdout).map_err(|error| {
+        let hint = "the log holds restic's own words";
+        Ending::failed(OutcomeClass::Unknown, error.to_string(), hint).outcome
+    })
 }
 
 async fn measure(context: &Context, log: &mut JobLog) -> RepoStats {
@@ -113,22 +138,7 @@ fn known(measured: &RawDataStats) -> RepoStats {
     }
 }
 
-async fn tell_stats(context: &Context, stats: RepoStats) {
-    let report = RepoStatsReport {
-        job_id: Some(context.command.job_id),
-        repo_id: context.command.repo_id,
-        restic_id: context.learned.clone(),
-        stats,
-    };
-    context.send(AgentMessage::RepoStats(report)).await;
-}
-
-async fn tell_snapshots(
-    context: &Context,
-    log: &JobLog,
-    snapshots: &[restic::Snapshot],
-    listed_at: Timestamp,
-) {
+fn keep_snapshots(context: &mut Context, log: &JobLog, snapshots: &[restic::Snapshot], listed_at: Timestamp) {
     let report = SnapshotsReport {
         job_id: Some(context.command.job_id),
         repo_id: context.command.repo_id,
@@ -136,7 +146,7 @@ async fn tell_snapshots(
         total: snapshots.len() as u64,
         snapshots: newest(snapshots, |text| log.redact(text)),
     };
-    context.send(AgentMessage::SnapshotsReport(report)).await;
+    context.reports.snapshots(report);
 }
 
 fn newest(snapshots: &[restic::Snapshot], redact: impl Fn(&str) -> String) -> Vec<Snapshot> {

@@ -12,6 +12,7 @@ mod tail;
 
 pub(crate) use crate::clock::wall as now;
 pub use identity::ProcessIdentity;
+pub(crate) use record::STDOUT;
 pub use record::{ChildRecord, ExitRecord, Spec, StopRecord};
 pub(crate) use running::set_environment;
 pub use running::{Adopted, End, Launch, Running, StartError, Supervisor};

@@ -14,7 +14,7 @@ use super::ProcessIdentity;
 use crate::state::{sync_dir, write_atomically};
 
 /// What restic writes to its standard output.
-pub(super) const STDOUT: &str = "stdout";
+pub(crate) const STDOUT: &str = "stdout";
 /// What restic writes to its standard error.
 pub(super) const STDERR: &str = "stderr";
 /// What the supervisor says when it fails.

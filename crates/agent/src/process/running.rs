@@ -167,6 +167,11 @@ impl Running {
         &self.identity
     }
 
+    /// The folder its files lie in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// When it was started.
     pub const fn started_at(&self) -> Timestamp {
         self.started_at
