@@ -197,16 +197,18 @@ pub(crate) struct Deed {
 impl Deed {
     /// Has the name typed on the terminal.
     pub(crate) fn confirm(self, name: &str) -> Result<(), InputError> {
-        let Self { does, undone, option } = self;
         if !std::io::stdin().is_terminal() {
-            return Err(InputError::Unconfirmed { does, option });
+            return Err(InputError::Unconfirmed { does: self.does, option: self.option });
         }
-        let typed = ask_line(&format!("This {does}. Type its name to confirm"), option);
-        if typed.is_ok_and(|typed| typed == name) {
-            Ok(())
-        } else {
-            Err(InputError::NotConfirmed { undone, option })
+        let typed = ask_line(&format!("This {}. Type its name to confirm", self.does), self.option);
+        self.answered(name, typed.ok().as_deref())
+    }
+
+    fn answered(self, name: &str, typed: Option<&str>) -> Result<(), InputError> {
+        if typed == Some(name) {
+            return Ok(());
         }
+        Err(InputError::NotConfirmed { undone: self.undone, option: self.option })
     }
 }
 
@@ -245,6 +247,17 @@ mod tests {
         assert_eq!(read(" p w \n\n").unwrap(), " p w \n");
         assert!(matches!(read("\n"), Err(InputError::Empty { .. })));
         assert!(matches!(read(&"x".repeat(70_000)), Err(InputError::TooLong { .. })));
+    }
+
+    #[test]
+    fn only_the_exact_name_confirms() {
+        let deed = Deed { does: "deletes `web1`".into(), undone: "`web1` is kept".into(), option: "--yes" };
+        assert!(deed.clone().answered("web1", Some("web1")).is_ok());
+        for typed in [None, Some(""), Some("y"), Some("yes"), Some("Web1"), Some("web12")] {
+            let error = deed.clone().answered("web1", typed).unwrap_err();
+            assert_eq!(error.to_string(), "`web1` is kept: the name was not typed");
+            assert_eq!((error.exit(), error.hint().contains("--yes")), (Exit::Usage, true));
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ impl Look {
         Self {
             now: present(),
             zone: TimeZone::system(),
-            width: terminal.then(|| comfy_table::Table::new().width()).flatten(),
+            width: terminal.then(|| comfy_table::Table::new().width()).flatten().and_then(usable),
             colour: anstream::AutoStream::choice(&stdout) != ColorChoice::Never,
         }
     }
@@ -127,6 +127,12 @@ impl Ui {
         let text = field(&whole, path)?;
         if std::io::stdout().is_terminal() { print(&line(&clean(&text))) } else { print(&line(&text)) }
     }
+}
+
+/// The width, unless it is no width: a terminal that was never told its size (a serial line, a bare pty) says 0 columns.
+fn usable(width: u16) -> Option<u16> {
+    const NARROWEST: u16 = 20;
+    (width >= NARROWEST).then_some(width)
 }
 
 /// The present time.
@@ -259,6 +265,11 @@ mod tests {
         assert_eq!(field(&whole, "items.0.none").unwrap(), "");
         assert_eq!(field(&whole, "items.0.deep").unwrap(), r#"{"a":[true]}"#);
         assert_eq!(field(&whole, "items.0.deep.a.0").unwrap(), "true");
+    }
+
+    #[test]
+    fn a_terminal_without_a_size_is_as_wide_as_it_takes() {
+        assert_eq!([0, 1, 19, 20, 80].map(usable), [None, None, None, Some(20), Some(80)]);
     }
 
     #[test]
