@@ -76,8 +76,7 @@ impl App {
         match self.store.put_credential(runner.attachment.id, sealed.clone(), audit).await? {
             PutCredential::Done => {}
             PutCredential::Stale | PutCredential::NotFound => {
-                let message =
-                    format!("somebody else changed the admin credential of `{}`", view.repo.name);
+                let message = format!("somebody else changed the admin credential of `{}`", view.repo.name);
                 return Err(AppError::new(ErrorKind::Conflict, "changed_meanwhile", message)
                     .hint("look at it again, then repeat your change"));
             }
@@ -101,10 +100,7 @@ impl App {
             caller,
             "admin_credential.deleted",
             ("repo", repo_id.to_string()),
-            [
-                ("repo", view.repo.name.to_string().into()),
-                ("host", runner.host.name.to_string().into()),
-            ],
+            [("repo", view.repo.name.to_string().into()), ("host", runner.host.name.to_string().into())],
         );
         let kind = CredentialKind::Admin;
         let deleted = self.store.delete_credential(runner.attachment.id, kind, audit).await?;
@@ -155,10 +151,8 @@ impl App {
         runner: &RunnerRow,
     ) -> Result<Option<AdminCredentialView>, AppError> {
         let row: Option<AttachmentRow> = self.store.attachment(runner.host.id, view.repo.id).await?;
-        let info = row
-            .into_iter()
-            .flat_map(|row| row.credentials)
-            .find(|info| info.kind == CredentialKind::Admin);
+        let info =
+            row.into_iter().flat_map(|row| row.credentials).find(|info| info.kind == CredentialKind::Admin);
         Ok(info.map(|info| admin_view(view, runner, info)))
     }
 }

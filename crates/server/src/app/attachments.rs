@@ -158,7 +158,9 @@ impl App {
             .find(|info| info.kind == CredentialKind::Repo)
             .map_or(1, |info| info.revision + 1);
         let has_credential = credential.is_some();
-        let sealed = credential.map(|secret| self.seal(host_id, repo_id, CredentialKind::Repo, revision, &secret)).transpose()?;
+        let sealed = credential
+            .map(|secret| self.seal(host_id, repo_id, CredentialKind::Repo, revision, &secret))
+            .transpose()?;
         let audit = self.audit_of(
             caller,
             if existing.is_some() { "attachment.changed" } else { "attachment.created" },

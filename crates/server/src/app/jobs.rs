@@ -121,7 +121,13 @@ impl App {
             CancelOutcome::Cancelled => {
                 self.engine.feed().finished(id);
                 self.engine.poke();
-                Ok(Accepted { job_id: id, state: JobState::Cancelled, existing: true, hold: None, subset_pct: None })
+                Ok(Accepted {
+                    job_id: id,
+                    state: JobState::Cancelled,
+                    existing: true,
+                    hold: None,
+                    subset_pct: None,
+                })
             }
             CancelOutcome::Requested(job) => {
                 self.tell_cancel(&job).await;

@@ -102,8 +102,9 @@ impl App {
             Some(name) if name == view.repo.name.as_str() => UnlockScope::All,
             Some(name) => {
                 let message = format!("`remove_all`: the repository is `{}`, not `{name}`", view.repo.name);
-                return Err(AppError::new(ErrorKind::Invalid, "name_not_confirmed", message)
-                    .hint("type the name of the repository: live locks go too, and what runs under them may break"));
+                return Err(AppError::new(ErrorKind::Invalid, "name_not_confirmed", message).hint(
+                    "type the name of the repository: live locks go too, and what runs under them may break",
+                ));
             }
         };
         let mut job = self.engine.new_job(JobKind::Unlock, host_id, repo_id, caller.actor());
@@ -229,7 +230,11 @@ impl App {
     /// # Errors
     ///
     /// When there is no such repository, or the store fails.
-    pub async fn override_check(&self, caller: &Caller, repo_id: RepoId) -> Result<CheckHoldLifted, AppError> {
+    pub async fn override_check(
+        &self,
+        caller: &Caller,
+        repo_id: RepoId,
+    ) -> Result<CheckHoldLifted, AppError> {
         let view = self.maintained(repo_id).await?;
         let audit = self.audit_of(
             caller,
@@ -249,7 +254,11 @@ impl App {
     /// # Errors
     ///
     /// When there is no such repository, or the number of days is not possible.
-    pub async fn stats_history(&self, repo_id: RepoId, days: Option<u32>) -> Result<Page<StatsDay>, AppError> {
+    pub async fn stats_history(
+        &self,
+        repo_id: RepoId,
+        days: Option<u32>,
+    ) -> Result<Page<StatsDay>, AppError> {
         let days = days.unwrap_or(DAYS);
         if !(1..=MOST_DAYS).contains(&days) {
             return Err(AppError::invalid("days", format!("{days} is not between 1 and {MOST_DAYS}")));

@@ -17,11 +17,13 @@ impl Engine {
         let unknown: BTreeSet<RepoId> =
             locking.iter().filter(|row| row.maintenance.is_none()).map(|row| row.repo.id).collect();
         let unknown: Vec<RepoId> = unknown.into_iter().collect();
-        let read = if unknown.is_empty() { Vec::new() } else { self.store.maintenance_views(&unknown).await? };
+        let read =
+            if unknown.is_empty() { Vec::new() } else { self.store.maintenance_views(&unknown).await? };
         let mut names = OsNames::default();
         let mut attested = BTreeSet::new();
         for row in locking {
-            let view = row.maintenance.as_deref().or_else(|| read.iter().find(|view| view.repo.id == row.repo.id));
+            let view =
+                row.maintenance.as_deref().or_else(|| read.iter().find(|view| view.repo.id == row.repo.id));
             let Some(view) = view.filter(|view| settings_of(&view.row).auto_unlock) else { continue };
             let unique = match &view.runner {
                 Some(runner) if runner.host.id == row.host.id => runner.os_hostname_unique,

@@ -43,13 +43,13 @@ impl ClockWatch {
         self.last = Some((now, monotonic_ms));
         self.set_back |= stepped < -TOLERATED;
         self.agents.retain(|host_id, _| connected(*host_id));
-        let apart = self.median().map_or(0, |base| {
-            base.saturating_add(monotonic_ms).saturating_sub(now.as_millis())
-        });
+        let apart =
+            self.median().map_or(0, |base| base.saturating_add(monotonic_ms).saturating_sub(now.as_millis()));
         if stepped.saturating_abs() > TOLERATED || apart.saturating_abs() > TOLERATED {
             if self.suspect_until.is_none() {
                 tracing::error!(
-                    stepped_ms = stepped, agents_ahead_ms = apart,
+                    stepped_ms = stepped,
+                    agents_ahead_ms = apart,
                     "the server's clock is not to be trusted: nothing is forgotten or pruned until it is steady"
                 );
             }

@@ -106,8 +106,10 @@ impl Engine {
         }
         let others = hosts.iter().filter(|host| host.id != seen_by && self.dispatch.epoch(host.id).is_some());
         for host in others {
-            let theirs: Vec<&SeenLock> =
-                locks.iter().filter(|lock| owner(lock, &hosts).is_some_and(|owner| owner.id == host.id)).collect();
+            let theirs: Vec<&SeenLock> = locks
+                .iter()
+                .filter(|lock| owner(lock, &hosts).is_some_and(|owner| owner.id == host.id))
+                .collect();
             if !self.is_new_sighting(job.repo_id, locks, &theirs) {
                 continue;
             }

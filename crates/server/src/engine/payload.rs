@@ -7,7 +7,8 @@ use restic_manager_core::maintenance::MaintenanceKind;
 use restic_manager_core::model::{AppendOnly, Hold, JobKind, RunKey, UnlockScope};
 use restic_manager_core::time::{HOUR, Timestamp};
 use restic_manager_core::wire::{
-    AutoUnlock, BackupSpec, CheckSpec, CommandRun, ForgetGroupSpec, ForgetMode, ForgetSpec, JobSpec, UnlockSpec,
+    AutoUnlock, BackupSpec, CheckSpec, CommandRun, ForgetGroupSpec, ForgetMode, ForgetSpec, JobSpec,
+    UnlockSpec,
 };
 use restic_manager_store::{DispatchRow, ForgetGroupRow, MaintenanceView, RunnerRow};
 
@@ -178,9 +179,7 @@ fn needs_admin(row: &DispatchRow, spec: &JobSpec) -> bool {
     let runner = row.maintenance.as_ref().and_then(|view| view.runner.as_ref());
     match spec {
         JobSpec::Prune => true,
-        JobSpec::Forget(forget) => {
-            forget.mode == ForgetMode::Apply && runner.is_some_and(forget_needs_admin)
-        }
+        JobSpec::Forget(forget) => forget.mode == ForgetMode::Apply && runner.is_some_and(forget_needs_admin),
         JobSpec::Init | JobSpec::Backup(_) | JobSpec::Stats | JobSpec::Check(_) | JobSpec::Unlock(_) => false,
     }
 }

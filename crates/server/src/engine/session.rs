@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use restic_manager_core::id::{HostId, JobId, SpoolId};
 use restic_manager_core::link::HEARTBEAT_EVERY;
-use restic_manager_core::model::{
-    Actor, ActorKind, Host, HostFacts, Job, JobKind, JobState, Role,
-};
+use restic_manager_core::model::{Actor, ActorKind, Host, HostFacts, Job, JobKind, JobState, Role};
 use restic_manager_core::wire::{CommandCancel, Hello, PROTOCOL, ServerMessage, Welcome, WireError};
 use restic_manager_store::{AttachmentRow, TakeSession, TakenSession};
 

@@ -204,9 +204,10 @@ impl Engine {
 
     /// The admin credential that goes right before a command. It is sent to a host that keeps it too: what it has may be gone or old.
     async fn admin_for(&self, row: &DispatchRow) -> Result<Result<ConfigUpdate, Unsendable>, EngineError> {
-        let keeps = row.maintenance.as_ref().is_some_and(|view| {
-            view.runner.as_ref().is_some_and(|runner| keeps_admin(&view.row, runner))
-        });
+        let keeps = row
+            .maintenance
+            .as_ref()
+            .is_some_and(|view| view.runner.as_ref().is_some_and(|runner| keeps_admin(&view.row, runner)));
         let keep = if keeps { Keep::OnDisk } else { Keep::ForOneJob };
         match self.admin_update(&row.attachment, row.repo.restic_id.clone(), keep).await {
             Ok(Some(update)) => Ok(Ok(update)),

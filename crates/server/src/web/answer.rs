@@ -6,18 +6,21 @@ use bytes::Bytes;
 use futures_util::Stream;
 use http::StatusCode;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
     REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use restic_manager_core::api::ErrorBody;
+use restic_manager_core::api::{Accepted, ErrorBody};
 use restic_manager_core::secret::Secret;
 use serde::Serialize;
 use warp::reply::Response;
 
+use super::ask::Ask;
 use crate::app::{AppError, ErrorKind};
 use crate::engine::chain;
 use crate::rate::TooMany;
 
+const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// A refusal with the headers that belong to it.
@@ -120,6 +123,24 @@ pub(super) fn json<T: Serialize>(status: StatusCode, value: &T) -> Response {
 /// A value as JSON, with 200.
 pub(super) fn ok<T: Serialize>(value: &T) -> Response {
     json(StatusCode::OK, value)
+}
+
+/// Work was started: JSON for a program, the way to the job's page for a page of ours.
+pub(super) fn started(ask: &Ask, accepted: &Accepted) -> Response {
+    let page = format!("/jobs/{}", accepted.job_id);
+    let Ok(page) = HeaderValue::try_from(page) else { return json(StatusCode::ACCEPTED, accepted) };
+    if ask.headers.get(HX_REQUEST).is_some_and(|value| value.as_bytes() == b"true") {
+        let mut response = json(StatusCode::ACCEPTED, accepted);
+        response.headers_mut().insert(HX_REDIRECT, page);
+        return response;
+    }
+    if ask.is_form() {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        response.headers_mut().insert(LOCATION, page);
+        return response;
+    }
+    json(StatusCode::ACCEPTED, accepted)
 }
 
 /// Bytes that are JSON already.

@@ -37,6 +37,8 @@ pub(super) struct Ask {
     query: String,
     upgrade: Option<OnUpgrade>,
     body: Body,
+    /// The form that was read from the body.
+    form: Option<Bytes>,
 }
 
 impl Ask {
@@ -49,13 +51,12 @@ impl Ask {
         incoming: Incoming,
     ) -> Self {
         let Incoming { headers, upgrade, body, query, .. } = incoming;
-        Self { state, client, host, headers, table, params, query, upgrade, body }
+        Self { state, client, host, headers, table, params, query, upgrade, body, form: None }
     }
 
     /// The id in the path; `what` says what it is an id of. What is no id belongs to nothing: 404.
     pub(super) fn id<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<T, Refusal> {
-        let text =
-            self.params.iter().find(|(param, _)| param == name).map_or("", |(_, value)| value.as_str());
+        let text = self.param(name);
         text.parse().map_err(|_| {
             let shown: String = text.chars().take(64).collect();
             AppError::new(
@@ -68,6 +69,11 @@ impl Ask {
         })
     }
 
+    /// A parameter of the path, as it stands there.
+    pub(super) fn param(&self, name: &str) -> &str {
+        self.params.iter().find(|(param, _)| param == name).map_or("", |(_, value)| value.as_str())
+    }
+
     /// The query string.
     pub(super) fn query<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         query::parse(&self.query)
@@ -78,9 +84,33 @@ impl Ask {
         body::json(&self.headers, &mut self.body).await
     }
 
-    /// The body, which is a form of ours.
+    /// The body, which is JSON; the default when there is none.
+    pub(super) async fn json_or_default<T: DeserializeOwned + Default>(&mut self) -> Result<T, Refusal> {
+        body::json_or_default(&self.headers, &mut self.body).await
+    }
+
+    /// Whether the body is a form.
+    pub(super) fn is_form(&self) -> bool {
+        body::is_form(&self.headers)
+    }
+
+    /// The body, which is a form of ours. It can be read again.
     pub(super) async fn form(&mut self) -> Result<Bytes, Refusal> {
-        body::form(&self.headers, &mut self.body).await
+        if self.form.is_none() {
+            self.form = Some(body::form(&self.headers, &mut self.body).await?);
+        }
+        Ok(self.form.clone().unwrap_or_default())
+    }
+
+    /// A field of the form that the body is; none where there is no form, no such field, or nothing in it.
+    pub(super) async fn field(&mut self, name: &str) -> Result<Option<String>, Refusal> {
+        if !self.is_form() {
+            return Ok(None);
+        }
+        let form = self.form().await?;
+        let found =
+            url::form_urlencoded::parse(&form).find(|(field, value)| field == name && !value.is_empty());
+        Ok(found.map(|(_, value)| value.into_owned()))
     }
 
     /// The query string as it was sent.

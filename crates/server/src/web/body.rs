@@ -22,9 +22,27 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &mut Bo
     Ok(parse(&read(headers, body).await?)?)
 }
 
+/// Reads the body as one JSON value of that type; the default where there is no body.
+pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: &mut Body,
+) -> Result<T, Refusal> {
+    let bytes = read(headers, body).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    check_type(headers)?;
+    Ok(parse(&bytes)?)
+}
+
+/// Whether the body is a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    essence(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded"))
+}
+
 /// Reads the body of a form of ours as it was sent.
 pub(super) async fn form(headers: &HeaderMap, body: &mut Body) -> Result<Bytes, Refusal> {
-    if essence(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")) {
+    if is_form(headers) {
         return Ok(read(headers, body).await?);
     }
     let error = AppError::new(ErrorKind::UnsupportedMedia, "form_expected", "the request is no form");

@@ -16,6 +16,9 @@ pub(super) const SESSION_COOKIE: &str = "rm_session";
 /// The header that carries a session's CSRF token.
 pub(super) const CSRF_HEADER: &str = "x-csrf-token";
 
+/// The field of a form that carries it where no header can.
+pub(super) const CSRF_FIELD: &str = "csrf_token";
+
 /// Somebody logged in.
 pub(super) struct User {
     /// Who.
@@ -96,7 +99,7 @@ pub(super) async fn agent(ask: &Ask) -> Result<Host, Refusal> {
 }
 
 /// Who asks: by API token, or by the cookie of a session. A token given means that cookies are ignored.
-pub(super) async fn user(ask: &Ask, route: &Route) -> Result<User, Refusal> {
+pub(super) async fn user(ask: &mut Ask, route: &Route) -> Result<User, Refusal> {
     let accounts = &ask.state.accounts;
     if let Some(token) = bearer(&ask.headers)? {
         if !token.expose().starts_with(TOKEN_PREFIX) {
@@ -116,7 +119,7 @@ pub(super) async fn user(ask: &Ask, route: &Route) -> Result<User, Refusal> {
         AppError::new(ErrorKind::Unauthenticated, "session_over", "the session is over").hint("log in again")
     })?;
     if route.writes() {
-        check_write(ask, &session)?;
+        check_write(ask, &session).await?;
     }
     Ok(User { caller: session.caller.clone(), by: Credential::Session { session, cookie } })
 }
@@ -143,7 +146,7 @@ pub(super) fn check_form(ask: &Ask, session: &Session, given: &Secret) -> Result
 }
 
 /// A write with a cookie must come from a page of ours, which knows the session's token.
-fn check_write(ask: &Ask, session: &Session) -> Result<(), Refusal> {
+async fn check_write(ask: &mut Ask, session: &Session) -> Result<(), Refusal> {
     match site(ask) {
         Site::Own => {}
         Site::Foreign => return Err(cross_site("the request comes from a page of another site")),
@@ -151,11 +154,16 @@ fn check_write(ask: &Ask, session: &Session) -> Result<(), Refusal> {
             return Err(cross_site("a write with a cookie must say which page it comes from (`Origin`)"));
         }
     }
-    let given = ask.headers.get(CSRF_HEADER).and_then(|value| value.to_str().ok()).map(Secret::new);
+    let given = match ask.headers.get(CSRF_HEADER) {
+        Some(value) => value.to_str().ok().map(Secret::new),
+        None => ask.field(CSRF_FIELD).await?.map(Secret::from),
+    };
     if given.is_some_and(|given| session.csrf_matches(&given)) {
         return Ok(());
     }
-    let message = format!("the header `{CSRF_HEADER}` is missing or is not that of the session");
+    let message = format!(
+        "the header `{CSRF_HEADER}` (a form's field `{CSRF_FIELD}`) is missing or is not that of the session"
+    );
     Err(AppError::new(ErrorKind::Forbidden, "csrf_token_wrong", message)
         .hint("GET /api/auth/session tells it; programs use API tokens and need none")
         .into())

@@ -123,7 +123,7 @@ async fn answer(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> 
     let Found { route, params } = table.find(&incoming.method, &incoming.path)?;
     query::check_names(&incoming.query, route.query_names())?;
     let client = state.settings.client(incoming.peer, &incoming.headers);
-    let ask = Ask::new(Arc::clone(&state), Arc::clone(&table), params, client, host, incoming);
+    let mut ask = Ask::new(Arc::clone(&state), Arc::clone(&table), params, client, host, incoming);
     match &route.handler {
         Handler::Public(handler) => {
             guard::refuse_cross_site(&ask, route)?;
@@ -134,7 +134,7 @@ async fn answer(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> 
             handler(host, ask).await
         }
         Handler::User(handler) => {
-            let user = guard::user(&ask, route).await?;
+            let user = guard::user(&mut ask, route).await?;
             handler(user, ask).await
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The annotation above a handler is where its method and its path come from, for the table as for the OpenAPI document.
 
+mod admin_credentials;
 mod attachments;
 pub(super) mod auth;
 mod enrolment;
@@ -11,6 +12,7 @@ mod groups;
 mod hosts;
 mod jobs;
 mod log;
+mod maintenance;
 mod repos;
 mod schedules;
 mod server;
@@ -31,6 +33,8 @@ pub(super) fn all() -> Vec<Route> {
         attachments::routes(),
         groups::routes(),
         schedules::routes(),
+        maintenance::routes(),
+        admin_credentials::routes(),
         jobs::routes(),
         fleet::routes(),
     ]
