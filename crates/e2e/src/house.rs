@@ -7,6 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::{Process, wait_for};
+use crate::rest::RestServer;
 use crate::tools::{Restic, binary};
 
 /// The administrator's password in every test house; planted, so that it can be searched for.
@@ -172,10 +173,16 @@ impl House {
     }
 
     /// Gives a host a repository and waits until it is initialised.
-    pub fn attach(&self, agent: &Agent, url: &str, password: &str) {
+    pub fn attach(&self, agent: &Agent, url: &str, password: &str, more: &[String]) {
         let file = self.secret("repo-password", password);
-        let file = file.to_str().expect("UTF-8");
-        self.rmctl(&["creds", "set", &agent.host_id, "--url", url, "--password-file", file]);
+        let mut args = vec!["creds", "set", &agent.host_id, "--url", url, "--password-file"];
+        args.push(file.to_str().expect("UTF-8"));
+        args.extend(more.iter().map(String::as_str));
+        self.rmctl(&args);
+        self.wait_init(agent);
+    }
+
+    fn wait_init(&self, agent: &Agent) {
         wait_for("the repository's init job", || {
             let jobs = self.json(&["job", "ls", "--host", &agent.host_id, "--kind", "init"]);
             let state = jobs["items"][0]["state"].as_str()?.to_owned();
@@ -186,6 +193,43 @@ impl House {
             );
             (state == "succeeded").then_some(())
         });
+    }
+
+    /// Gives a host a repository on a REST server and waits until it is initialised.
+    pub fn attach_rest(&self, agent: &Agent, server: &RestServer, name: &str, password: &str) {
+        self.attach(agent, &server.plain_url(name), password, &server.login(self));
+    }
+
+    /// Attaches a further host to a repository that is known by another host's name.
+    pub fn join(&self, agent: &Agent, repo: &str, url: &str, password: &str) {
+        let file = self.secret("repo-password", password);
+        let file = file.to_str().expect("UTF-8");
+        let host = &agent.host_id;
+        self.rmctl(&[
+            "host",
+            "attach",
+            host,
+            repo,
+            "--role",
+            "primary",
+            "--url",
+            url,
+            "--password-file",
+            file,
+        ]);
+        self.wait_init(agent);
+    }
+
+    /// Gives the runner of a repository its admin credential, on a REST server.
+    pub fn give_admin_rest(&self, repo: &str, server: &RestServer, name: &str, password: &str) {
+        let file = self.secret("admin-repo-password", password);
+        let url = server.plain_url(name);
+        let mut args =
+            vec!["creds", "set", "--kind", "admin", "--repo", repo, "--url", &url, "--password-file"];
+        args.push(file.to_str().expect("UTF-8"));
+        let login = server.login(self);
+        args.extend(login.iter().map(String::as_str));
+        self.rmctl(&args);
     }
 
     /// Runs a source group now and answers the job when it is over, in whatever state.

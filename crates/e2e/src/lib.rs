@@ -11,4 +11,4 @@ mod tools;
 pub use house::{Agent, House};
 pub use process::{Process, wait_for};
 pub use rest::{RestServer, Rights};
-pub use tools::{Restic, binary, rest_server, restic_newest, restic_oldest};
+pub use tools::{Restic, binary, noise, rest_server, restic_newest, restic_oldest};

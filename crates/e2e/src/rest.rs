@@ -4,6 +4,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
+use crate::house::House;
 use crate::process::{Process, wait_for};
 use crate::tools::rest_server;
 
@@ -62,9 +63,11 @@ impl RestServer {
         format!("rest:http://127.0.0.1:{}/{name}/", self.port)
     }
 
-    /// Its user.
-    pub fn user(&self) -> &'static str {
-        self.user
+    /// The login as arguments of `rmctl creds set`.
+    pub(crate) fn login(&self, house: &House) -> Vec<String> {
+        let file = house.secret("rest-password", REST_PASSWORD);
+        let file = file.to_str().expect("UTF-8").to_owned();
+        vec!["--rest-user".into(), self.user.into(), "--rest-password-file".into(), file]
     }
 }
 

@@ -1,6 +1,7 @@
 //! The programs the tests drive.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A restic the tests run themselves, past the product.
@@ -71,5 +72,27 @@ impl Restic {
     pub fn snapshots(&self, repository: &str, password: &str) -> Vec<serde_json::Value> {
         let text = self.run(repository, password, &["snapshots", "--json"]);
         serde_json::from_str(&text).expect("restic lists JSON")
+    }
+}
+
+/// Data that cannot be compressed, the same every time for a path.
+///
+/// # Panics
+///
+/// When the file cannot be written.
+pub fn noise(path: &Path, megabytes: usize) {
+    let mut file = std::fs::File::create(path).expect("a file in a temporary folder");
+    let name = path.as_os_str().as_encoded_bytes();
+    let seed = name.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)));
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64 ^ seed;
+    let mut block = vec![0u8; 1 << 20];
+    for _ in 0..megabytes {
+        for chunk in block.chunks_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            chunk.copy_from_slice(&state.to_le_bytes());
+        }
+        file.write_all(&block).expect("a file in a temporary folder");
     }
 }

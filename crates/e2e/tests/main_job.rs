@@ -3,10 +3,9 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on panics
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
-use restic_manager_e2e::{House, Restic, restic_newest, restic_oldest, wait_for};
+use restic_manager_e2e::{House, Restic, noise, restic_newest, restic_oldest, wait_for};
 
 const REPO_PASSWORD: &str = "planted-repo-password";
 
@@ -20,22 +19,6 @@ fn source(house: &House) -> std::path::PathBuf {
     folder
 }
 
-/// Data that cannot be compressed, the same every time.
-fn noise(path: &Path, megabytes: usize) {
-    let mut file = fs::File::create(path).unwrap();
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    let mut block = vec![0u8; 1 << 20];
-    for _ in 0..megabytes {
-        for chunk in block.chunks_mut(8) {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            chunk.copy_from_slice(&state.to_le_bytes());
-        }
-        file.write_all(&block).unwrap();
-    }
-}
-
 fn create_group(house: &House, host: &str, name: &str, path: &Path) {
     house.rmctl(&["source", "create", host, name, "--include", path.to_str().unwrap()]);
 }
@@ -45,7 +28,7 @@ fn backs_up_and_proves_it(restic: &Restic) {
     let agent = house.enrol("web1", restic);
     let repository = house.path("repository");
     let url = repository.to_str().unwrap();
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     let folder = source(&house);
     create_group(&house, "web1", "home", &folder);
     let job = house.run_group(&agent, "home");
@@ -82,7 +65,7 @@ fn cancels_mid_way(restic: &Restic) {
     let agent = house.enrol("web1", restic);
     let repository = house.path("repository");
     let url = repository.to_str().unwrap();
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     let folder = house.path("big");
     fs::create_dir(&folder).unwrap();
     noise(&folder.join("noise"), 64);
@@ -118,7 +101,7 @@ fn a_wrong_password_is_a_class_of_its_own_and_mended_by_setting_it_anew() {
     let agent = house.enrol("web1", &restic);
     let repository = house.path("repository");
     let url = repository.to_str().unwrap();
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     create_group(&house, "web1", "home", &source(&house));
     let wrong = house.secret("wrong", "planted-wrong-password");
     house.rmctl(&["creds", "set", "web1", "--url", url, "--password-file", wrong.to_str().unwrap()]);
@@ -129,7 +112,7 @@ fn a_wrong_password_is_a_class_of_its_own_and_mended_by_setting_it_anew() {
         "{job:#}"
     );
     assert!(job["hint"].as_str().is_some());
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     assert_eq!(house.run_group(&agent, "home")["state"], "succeeded");
 }
 
@@ -148,7 +131,7 @@ fn an_unreadable_file_is_a_warning_with_a_count_and_a_vanished_source_says_so() 
     fs::set_permissions(&wrapper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let agent = house.enrol("web1", &Restic { program: wrapper });
     let repository = house.path("repository");
-    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD);
+    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD, &[]);
     let folder = source(&house);
     fs::write(folder.join("closed"), "x").unwrap();
     fs::set_permissions(folder.join("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
@@ -203,7 +186,7 @@ fn an_existing_repository_is_adopted() {
     let url = repository.to_str().unwrap();
     restic.run(url, REPO_PASSWORD, &["init"]);
     let agent = house.enrol("web1", &restic);
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     let jobs = house.json(&["job", "ls", "--host", "web1", "--kind", "init"]);
     assert_eq!(jobs["items"][0]["summary"]["adopted"], true);
 }
@@ -213,7 +196,7 @@ fn a_schedule_fires_on_the_agent_and_its_change_reaches_it_at_once() {
     let house = House::open();
     let agent = house.enrol("web1", &restic_newest());
     let repository = house.path("repository");
-    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD);
+    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD, &[]);
     create_group(&house, "web1", "home", &source(&house));
     house.rmctl(&["schedule", "create", "web1", "each-minute", "--cron", "* * * * *", "--source", "home"]);
     wait_for("the plan's acknowledgement", || {
@@ -252,7 +235,7 @@ fn a_backup_outlives_the_death_of_its_agent() {
     let mut agent = house.enrol("web1", &restic);
     let repository = house.path("repository");
     let url = repository.to_str().unwrap();
-    house.attach(&agent, url, REPO_PASSWORD);
+    house.attach(&agent, url, REPO_PASSWORD, &[]);
     let folder = house.path("big");
     fs::create_dir(&folder).unwrap();
     noise(&folder.join("noise"), 24);
@@ -273,7 +256,7 @@ fn no_planted_secret_lies_anywhere_in_the_clear() {
     let restic = restic_newest();
     let agent = house.enrol("web1", &restic);
     let repository = house.path("repository");
-    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD);
+    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD, &[]);
     create_group(&house, "web1", "home", &source(&house));
     house.run_group(&agent, "home");
     let rows = house.rmctl(&["audit", "--output", "json"]);

@@ -186,7 +186,14 @@ mod policy_tests {
         json["check_subset_pct"] = 101.into();
         let error = serde_json::from_value::<MaintenancePolicy>(json.clone()).unwrap_err();
         assert!(error.to_string().contains("`check_subset_pct`: 101"), "{error}");
-        json["check_subset_pct"] = 5.into();
+        json["check_subset_pct"] = 100.into();
+        json["spread_minutes"] = 720.into();
+        let widest = serde_json::from_value::<MaintenancePolicy>(json.clone()).unwrap();
+        assert_eq!(widest.spread_for(), 12 * 60 * 60 * 1000);
+        json["spread_minutes"] = 721.into();
+        let error = serde_json::from_value::<MaintenancePolicy>(json.clone()).unwrap_err();
+        assert!(error.to_string().contains("`spread_minutes`: 721"), "{error}");
+        json["spread_minutes"] = 0.into();
         json["moon"] = 1.into();
         assert!(serde_json::from_value::<MaintenancePolicy>(json).unwrap_err().to_string().contains("moon"));
     }

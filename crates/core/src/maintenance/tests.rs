@@ -230,6 +230,52 @@ fn each_situation_is_said_in_one_sentence() {
 }
 
 #[test]
+fn a_repository_starts_by_its_own_delay_after_the_slot_and_catches_up_by_it() {
+    let mut spread = view();
+    spread.policy.spread_minutes = 60;
+    spread.policy.prune.enabled = false;
+    spread.policy.check.enabled = false;
+    spread.last[0] = Some(job(at(0, 12, 0), None, JobState::Succeeded));
+    let slot = at(1, 3, 0);
+    let start = decide(&spread, at(1, 2, 0)).wake_at.unwrap();
+    let delay = start.millis_since(slot);
+    assert!(0 < delay && delay <= HOUR, "{delay} ms");
+    assert!(decide(&spread, start - 1).due.is_empty());
+    assert_eq!(due(&decide(&spread, start)), [("forget", slot)]);
+    // Another repository has another delay; without a spread there is none.
+    spread.repo_id = RepoId::mint(at(0, 0, 0), [4; 10]);
+    assert_ne!(decide(&spread, at(1, 2, 0)).wake_at, Some(start));
+    spread.policy.spread_minutes = 0;
+    assert_eq!(decide(&spread, at(1, 2, 0)).wake_at, Some(slot));
+}
+
+#[test]
+fn an_embedder_without_policy_since_and_without_jobs_looks_back_one_day_and_no_further() {
+    let mut fresh = view();
+    fresh.policy.forget.enabled = false;
+    fresh.policy.check.enabled = false;
+    // Sunday is day 6; a day later its slot is still within a day, a minute more and it is not.
+    assert_eq!(due(&decide(&fresh, at(7, 3, 59))), [("prune", at(6, 4, 0))]);
+    assert_eq!(due(&decide(&fresh, at(7, 4, 0))), []);
+    // Whoever keeps track looks back as far as the policy stands.
+    fresh.policy_since = [Some(at(5, 0, 0)); 3];
+    assert_eq!(due(&decide(&fresh, at(9, 0, 0))), [("prune", at(6, 4, 0))]);
+}
+
+#[test]
+fn a_retry_gives_way_to_the_next_slot_even_at_the_same_instant() {
+    let mut view = view();
+    view.policy.forget.cron = "*/15 * * * *".parse().unwrap();
+    let mut failed = job(at(1, 3, 0), Some(at(1, 3, 0)), JobState::Failed);
+    failed.class = Some(OutcomeClass::Locked);
+    failed.finished_at = Some(at(1, 3, 0));
+    view.last[0] = Some(failed);
+    let decision = decide(&view, at(1, 3, 15));
+    assert_eq!((decision.due[0].slot, decision.due[0].attempt), (at(1, 3, 15), 1));
+    assert_eq!(decide(&view, at(1, 3, 5)).reports[0].next_at, Some(at(1, 3, 15)));
+}
+
+#[test]
 fn a_date_is_trusted_up_to_25_hours_ahead() {
     let mut view = view();
     view.last[0] = Some(job(at(2, 4, 0), None, JobState::Succeeded));

@@ -71,7 +71,7 @@ pub struct Repo {
     pub runner: Option<AttachmentId>,
     /// When it was made here.
     pub created_at: Timestamp,
-    /// Counts every commit that touches the repository's jobs; the store's compare-and-set.
+    /// Counts every commit that touches the repository's jobs or what its maintenance is decided on; the store's compare-and-set.
     pub revision: i64,
 }
 
