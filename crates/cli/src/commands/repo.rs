@@ -17,6 +17,7 @@ use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::{Confirmation, Deed};
 use crate::route::Route;
+use crate::ui::note;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -94,8 +95,8 @@ pub(crate) enum Command {
     History {
         /// The repository
         repo: String,
-        /// So many days back
-        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3650))]
+        /// So many days back; 90 when not given
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3660))]
         days: Option<u32>,
     },
 }
@@ -176,7 +177,7 @@ fn override_check(session: &Session, repo: &str, consent: Consent) -> Result<(),
         deed.confirm(name)?;
     }
     let body = session.client.start(&Route::new(["repos", &repo_id, "check-override"]))?;
-    session
-        .ui
-        .done(&body, &format!("prune may run on `{name}` again; a check that finds errors holds it anew"))
+    session.ui.show(&body, why::screen)?;
+    note(&format!("no check holds prune on `{name}` until one finds errors again"));
+    Ok(())
 }
