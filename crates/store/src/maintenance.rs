@@ -78,7 +78,8 @@ pub struct MaintenanceCommit {
     pub repo_revision: i64,
     /// When to look again.
     pub wake_at: Option<Timestamp>,
-    /// Jobs to put in the queue. One with the same kind, slot and attempt, or one of that kind that is not final, is there once.
+    /// Jobs to put in the queue. One with the same kind, slot and attempt, or one of that kind that is not final, is there once; what was
+    /// withdrawn or superseded gave its slot back, and previews stand apart.
     pub jobs: Vec<Job>,
 }
 
@@ -95,14 +96,16 @@ pub enum MaintenanceOutcome {
 
 /// Maintenance of repositories.
 ///
-/// Whatever may lift a hold or bring something forward sets the repository's `wake_at` to the present in its own commit: a hello of its
+/// Whatever may lift a hold or bring something forward sets the repository's `wake_at` to the present in its own commit, unless it is
+/// earlier, and raises the repository's revision, so that no decision on an older view is committed over it: a hello of its
 /// runner (`take_session`), a credential or an attachment of it that is written or removed, another runner, settings, a source group of
 /// an attached host, and the end of any of its jobs. A poke may be lost, that may not.
 #[async_trait]
 pub trait Maintenance: Send + Sync {
     /// The settings of a repository.
     async fn maintenance(&self, repo_id: RepoId) -> Result<Option<MaintenanceRow>>;
-    /// Writes settings. A kind whose cadence, zone or enabled flag changed is anchored at `now`. False when there is no such repository.
+    /// Writes settings. A kind whose cadence, zone or enabled flag changed is anchored at `now`; with nothing set before, all are. False
+    /// when there is no such repository.
     async fn put_maintenance(
         &self,
         repo_id: RepoId,

@@ -81,7 +81,8 @@ pub enum Effect {
         /// The first line after the gap.
         to: u64,
     },
-    /// What is known of a repository; absent fields change nothing. Ignored when the host is not attached to it.
+    /// What is known of a repository; absent fields change nothing, nor do a check or a sighting of locks older than the known ones.
+    /// Ignored when the host is not attached to it.
     Stats {
         /// Which.
         repo_id: RepoId,
@@ -102,7 +103,9 @@ pub enum Effect {
         /// The newest of them.
         snapshots: Vec<Snapshot>,
     },
-    /// The job is over. Its run follows it (see [`restic_manager_core::model::RunState`]).
+    /// The job is over. Its run follows it (see [`restic_manager_core::model::RunState`]), and so does what is known of the repository:
+    /// what a check found, with the hold of the prune that this sets or lifts; when a prune succeeded and what it left; the locks in
+    /// the way, none after a job that ran alone; and, after class `append_only`, that the everyday credential may not delete.
     Finished {
         /// Which.
         job_id: JobId,

@@ -14,7 +14,8 @@ use crate::{Listed, MaintenanceView, PageRequest, Result};
 pub enum Enqueued {
     /// It waits.
     Created(Job),
-    /// There is one like it that is not final: same kind, host, repository and group.
+    /// There is one like it that is not final: same kind, host, repository, group and preview; or one of maintenance that was made for
+    /// the same slot and attempt.
     Existing(Job),
     /// The host, the repository or the group is gone, or the group is another host's.
     NotFound,
@@ -107,7 +108,10 @@ pub enum DispatchOutcome {
     Dispatched(Box<DispatchRow>),
     /// A revision is not the one that was read: look again.
     Stale,
-    /// What it needs is gone (its attachment, its group): it was withdrawn, and its run abandoned.
+    /// What it needs is gone: it was withdrawn, and its run abandoned. What it needs is its attachment and its group; a forget also
+    /// a group with a policy (a preview, its group's), and the admin credential where the everyday one may not delete; a prune the
+    /// admin credential and no errors of a check; each of these and a check, previews aside, a runner that is still this host, and,
+    /// when the system asked for it, a cadence that is still enabled.
     Withdrawn(JobId),
     /// It no longer waits.
     NotQueued,

@@ -84,8 +84,8 @@ pub async fn an_intent_on_an_older_revision_is_stale(store: &Arc<dyn Store>) {
 pub async fn one_dispatcher_wins(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let backup = queued(store, JobKind::Backup, &host, &repo).await;
-    let prune = queued(store, JobKind::Prune, &host, &repo).await;
-    let choices = [intent(store, backup).await, intent(store, prune).await];
+    let check = queued(store, JobKind::Check, &host, &repo).await;
+    let choices = [intent(store, backup).await, intent(store, check).await];
     let try_one = |store: Arc<dyn Store>, n: usize| {
         let choice = choices[n % 2].clone();
         async move { store.dispatch(&[choice], at(20)).await.unwrap().remove(0) }

@@ -9,8 +9,8 @@ use restic_manager_core::id::{
 };
 use restic_manager_core::model::{
     Actor, ActorKind, AppendOnly, Attachment, AuditEntry, BackupOptions, CredentialInfo, CredentialKind,
-    FinalState, Host, HostFacts, Job, JobEvent, JobKind, JobState, JobSummary, LogLine, LogStream, Repo,
-    ResticRepoId, Role, Run, RunKey, RunState, Schedule, SourceGroup,
+    FinalState, Host, HostFacts, Job, JobEvent, JobKind, JobState, JobSummary, LockOwner, LogLine, LogStream,
+    Repo, ResticRepoId, Role, Run, RunKey, RunState, Schedule, SeenLock, SourceGroup,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::retention::KeepPolicy;
@@ -19,9 +19,9 @@ use restic_manager_core::time::{HOUR, SECOND, Timestamp};
 
 use crate::{
     Applied, AttachmentChange, Bootstrapped, DispatchIntent, DispatchOutcome, Effect, Enqueued,
-    EnrollOutcome, EnrollmentRow, FiredRun, JobMove, Listed, NumberedEffect, PageRequest, PlanWritten,
-    PutAttachment, Renamed, Result, SealedCredential, Store, TakeSession, TakenSession, TokenHash, TokenRow,
-    UserRow,
+    EnrollOutcome, EnrollmentRow, FiredRun, JobMove, Listed, MaintenanceView, NumberedEffect, PageRequest,
+    PlanWritten, PutAttachment, PutCredential, Renamed, Result, SealedCredential, Store, TakeSession,
+    TakenSession, TokenHash, TokenRow, UserRow,
 };
 
 /// The store a clause is held against.
@@ -230,6 +230,29 @@ pub(super) fn group(host: &Host, text: &str) -> SourceGroup {
         created_at: at(0),
         updated_at: at(0),
     }
+}
+
+/// A new source group of a host that keeps a snapshot of each of seven days.
+pub(super) async fn kept_group(store: &Subject, host: &Host, text: &str) -> SourceGroup {
+    let keep = KeepPolicy { daily: std::num::NonZeroU32::new(7), ..KeepPolicy::default() };
+    let group = SourceGroup { keep, ..group(host, text) };
+    let written = store.create_group(group.clone(), audit("group.created")).await.unwrap();
+    assert!(matches!(written, PlanWritten::Done(_)), "{written:?}");
+    group
+}
+
+/// Stores the first admin credential of an attachment.
+pub(super) async fn admin_of(store: &Subject, attachment: &Attachment) {
+    let admin = credential(CredentialKind::Admin, 1);
+    let put = store.put_credential(attachment.id, admin, audit("credential.put")).await.unwrap();
+    assert_eq!(put, PutCredential::Done);
+}
+
+/// What is looked at when the maintenance of a repository is decided.
+pub(super) async fn view(store: &Subject, repo: &Repo) -> MaintenanceView {
+    let mut views = store.maintenance_views(&[repo.id]).await.unwrap();
+    assert_eq!(views.len(), 1, "one view for one repository");
+    views.remove(0)
 }
 
 /// A new source group of a host.
@@ -460,6 +483,32 @@ impl Agent {
     }
 }
 
+/// Runs a job of the host to this end, at this instant of its clock.
+pub(super) async fn ran(
+    store: &Subject,
+    host: &Host,
+    job: Job,
+    class: OutcomeClass,
+    at: Timestamp,
+    summary: JobSummary,
+) -> JobId {
+    let job_id = asked(store, job).await;
+    dispatch(store, job_id).await;
+    let state = if class == OutcomeClass::Ok { FinalState::Succeeded } else { FinalState::Failed };
+    let end = Effect::Finished {
+        job_id,
+        at,
+        state,
+        class,
+        exit_code: None,
+        message: "over".to_owned(),
+        hint: None,
+        summary: Box::new(summary),
+    };
+    assert_eq!(Agent::of(store, host).says(end).await, Applied::Done);
+    job_id
+}
+
 pub(super) fn finished(job_id: JobId, state: FinalState) -> Effect {
     let class = match state {
         FinalState::Succeeded => OutcomeClass::Ok,
@@ -560,4 +609,17 @@ pub(super) async fn job_in_state(store: &Subject, host: &Host, repo: &Repo, stat
 async fn moved(store: &Subject, id: JobId, event: JobEvent) {
     let moved = store.move_job(id, event, "the clause wants it so", at(25), None).await.unwrap();
     assert_eq!(moved, JobMove::Moved(event.leads_to()));
+}
+
+/// A lock that nobody knows.
+pub(super) fn lock(id: &str) -> SeenLock {
+    SeenLock {
+        id: id.to_owned(),
+        hostname: "elsewhere".to_owned(),
+        username: "root".to_owned(),
+        pid: 4_711,
+        exclusive: true,
+        time: at(5),
+        owner: LockOwner::Unknown,
+    }
 }

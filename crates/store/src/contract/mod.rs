@@ -24,18 +24,22 @@ pub mod attachments;
 pub mod audit;
 pub mod cancelling;
 pub mod dispatching;
+pub mod findings;
 mod fixture;
 pub mod history;
 pub mod hosts;
 pub mod logs;
+pub mod maintenance;
 pub mod paging;
 pub mod plans;
+pub mod preconditions;
 pub mod queueing;
 pub mod reports;
 pub mod repos;
 pub mod runs;
 pub mod sessions;
 pub mod snapshots;
+pub mod waking;
 
 use std::sync::Arc;
 
@@ -163,6 +167,18 @@ macro_rules! contract_clauses {
                 a_job_ends_once_however_many_end_it
                 a_requeued_job_goes_out_again
             }
+            findings {
+                errors_of_a_check_hold_the_prune
+                a_check_lifts_the_hold_when_it_covered_as_much
+                an_operator_lifts_the_hold
+                what_a_check_found_is_known
+                a_prune_says_what_it_left
+                locks_in_the_way_are_known
+                a_preview_says_nothing_of_locks
+                a_refused_delete_is_noted
+                a_repeated_end_says_nothing_new
+                each_day_keeps_what_was_known_at_its_end
+            }
             history {
                 jobs_keep_the_names_of_what_was_deleted
                 a_group_that_went_with_its_host_keeps_its_name
@@ -196,6 +212,26 @@ macro_rules! contract_clauses {
                 a_log_keeps_its_head_and_its_tail
                 old_logs_are_forgotten
             }
+            maintenance {
+                a_new_repo_is_looked_at_at_once
+                settings_come_back_as_they_were_written
+                a_changed_cadence_begins_anew
+                what_is_due_comes_longest_waiting_first
+                views_come_in_the_order_asked
+                the_runner_is_named_or_the_oldest
+                a_runner_comes_with_what_is_around_it
+                groups_with_a_policy_are_to_forget
+                a_group_to_forget_knows_its_newest_snapshot
+                the_newest_job_of_a_kind_is_its_anchor
+                a_preview_anchors_nothing
+                a_decision_is_committed_whole
+                a_decision_on_an_older_view_is_stale
+                a_slot_is_made_once
+                a_kind_waits_for_its_job_under_way
+                a_decision_is_made_once_however_many_commit_it
+                whether_a_credential_may_delete_is_noted
+                maintenance_goes_with_its_repo
+            }
             paging {
                 pages_are_stable_while_rows_come_and_go
                 newer_rows_do_not_move_a_list_that_is_being_read
@@ -216,6 +252,16 @@ macro_rules! contract_clauses {
                 every_plan_write_raises_its_version
                 a_plan_is_read_whole
                 enabled_schedules_are_those_that_fire
+            }
+            preconditions {
+                a_job_of_maintenance_comes_with_its_view
+                the_intent_of_a_job_is_kept
+                a_forget_needs_a_policy
+                a_preview_needs_the_policy_of_its_group
+                what_deletes_needs_the_admin_credential
+                a_prune_needs_a_repo_without_errors
+                maintenance_needs_the_runner
+                what_the_system_asked_for_needs_its_cadence
             }
             queueing {
                 a_job_that_was_asked_for_waits
@@ -245,6 +291,7 @@ macro_rules! contract_clauses {
                 a_message_set_aside_is_written_down
                 an_acknowledged_plan_only_goes_forward
                 a_partial_picture_never_blanks_what_is_known
+                an_older_finding_never_hides_a_newer_one
                 a_host_reports_of_its_own_repos_only
                 an_id_that_does_not_fit_is_left_alone
                 many_hosts_report_at_once
@@ -292,29 +339,44 @@ macro_rules! contract_clauses {
                 a_list_goes_with_its_attachment
                 a_list_goes_with_its_host
             }
+            waking {
+                a_hello_of_the_runner_wakes
+                attachments_and_credentials_wake
+                a_host_that_leaves_wakes
+                settings_and_overrides_wake
+                source_groups_wake
+                the_end_of_a_job_wakes
+                a_sighting_of_locks_wakes
+                an_earlier_wake_up_keeps_its_place
+                a_wake_up_is_never_committed_over
+            }
         }
     };
 }
 
 #[cfg(test)]
 mod tests {
-    const PARTS: [(&str, &str); 16] = [
+    const PARTS: [(&str, &str); 20] = [
         ("accounts", include_str!("accounts.rs")),
         ("attachments", include_str!("attachments.rs")),
         ("audit", include_str!("audit.rs")),
         ("cancelling", include_str!("cancelling.rs")),
         ("dispatching", include_str!("dispatching.rs")),
+        ("findings", include_str!("findings.rs")),
         ("history", include_str!("history.rs")),
         ("hosts", include_str!("hosts.rs")),
         ("logs", include_str!("logs.rs")),
+        ("maintenance", include_str!("maintenance.rs")),
         ("paging", include_str!("paging.rs")),
         ("plans", include_str!("plans.rs")),
+        ("preconditions", include_str!("preconditions.rs")),
         ("queueing", include_str!("queueing.rs")),
         ("reports", include_str!("reports.rs")),
         ("repos", include_str!("repos.rs")),
         ("runs", include_str!("runs.rs")),
         ("sessions", include_str!("sessions.rs")),
         ("snapshots", include_str!("snapshots.rs")),
+        ("waking", include_str!("waking.rs")),
     ];
 
     /// What stands between the first `begin` behind `of` and the `end` that follows.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId};
-use restic_manager_core::model::{Actor, Job, JobKind, JobState};
+use restic_manager_core::model::{Actor, Job, JobIntent, JobKind, JobState, SourceGroup};
 
 use super::fixture::{
     Agent, asked, at, at_once, audit, backup, dispatch, dispatched, enrolled, fired, job, job_in_state,
@@ -28,7 +28,7 @@ pub async fn a_job_that_was_asked_for_waits(store: &Arc<dyn Store>) {
 /// Pressing twice gives the job that is there, as it stands, until it is final.
 pub async fn pressing_twice_gives_the_job_that_is_there(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
-    let first = queued(store, JobKind::Prune, &host, &repo).await;
+    let first = queued(store, JobKind::Check, &host, &repo).await;
     let mut agent = Agent::of(store, &host);
     for state in [JobState::Queued, JobState::Dispatched, JobState::Running] {
         if state == JobState::Dispatched {
@@ -36,18 +36,18 @@ pub async fn pressing_twice_gives_the_job_that_is_there(store: &Arc<dyn Store>) 
         } else if state == JobState::Running {
             agent.starts(first).await;
         }
-        let again = job(JobKind::Prune, &host, &repo);
+        let again = job(JobKind::Check, &host, &repo);
         let enqueued = store.enqueue(again.clone(), audit("job.pressed_twice")).await.unwrap();
         assert_eq!(enqueued, Enqueued::Existing(job_now(store, first).await));
         assert_eq!(state_of(store, first).await, state);
         assert_eq!(store.job(again.id).await.unwrap(), None);
     }
     agent.finishes(first, restic_manager_core::model::FinalState::Failed).await;
-    let after = queued(store, JobKind::Prune, &host, &repo).await;
+    let after = queued(store, JobKind::Check, &host, &repo).await;
     assert_ne!(after, first);
 }
 
-/// Jobs are alike in kind, host, repository and group; one that differs in any of them is its own.
+/// Jobs are alike in kind, host, repository, group and preview; one that differs in any of them is its own.
 pub async fn jobs_that_differ_in_one_thing_are_their_own(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let (other_host, other_repo) = tied(store, "db").await;
@@ -58,7 +58,15 @@ pub async fn jobs_that_differ_in_one_thing_are_their_own(store: &Arc<dyn Store>)
     asked(store, job(JobKind::Backup, &host, &repo)).await;
     asked(store, job(JobKind::Backup, &other_host, &repo)).await;
     asked(store, job(JobKind::Check, &host, &repo)).await;
-    assert_eq!(store.admission_view().await.unwrap().queued.len(), 6);
+    let forget = |intent| Job { intent, ..job(JobKind::Forget, &host, &repo) };
+    let of = |group: &SourceGroup| JobIntent { preview_group: Some(group.id), ..JobIntent::default() };
+    asked(store, forget(JobIntent::default())).await;
+    let preview = asked(store, forget(of(&home))).await;
+    asked(store, forget(of(&mail))).await;
+    assert_eq!(store.admission_view().await.unwrap().queued.len(), 9);
+    let subset = JobIntent { subset_pct: Some(7), ..of(&home) };
+    let pressed = store.enqueue(forget(subset), audit("job.asked")).await.unwrap();
+    assert!(matches!(&pressed, Enqueued::Existing(job) if job.id == preview), "{pressed:?}");
 }
 
 /// The job of a run that a schedule fired is the one that pressing finds.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use restic_manager_core::id::{JobId, RepoId};
 use restic_manager_core::model::{
-    FinalState, Job, JobEvent, JobKind, JobState, RepoStats, StatsKind, transition,
+    CheckStatus, FinalState, Job, JobEvent, JobKind, JobState, RepoStats, StatsKind, transition,
 };
 use restic_manager_core::restic::OutcomeClass;
 
 use super::fixture::{
     Agent, actions, at, at_once, audit, dispatched, enrolled, finished, hello, host, host_now, job_in_state,
-    job_now, line, made_repo, mint, restic_id, revisions, session, state_of, summary, tied,
+    job_now, line, lock, made_repo, mint, restic_id, revisions, session, state_of, summary, tied,
 };
 use crate::{Applied, Effect, NumberedEffect, Store, StoreError};
 
@@ -293,7 +293,12 @@ pub async fn a_partial_picture_never_blanks_what_is_known(store: &Arc<dyn Store>
         uncompressed_bytes: Some(300),
         snapshot_count: Some(4),
         measured_at: Some(at(30)),
-        ..RepoStats::default()
+        last_check: Some(CheckStatus::Ok),
+        last_check_at: Some(at(20)),
+        last_check_subset_pct: Some(5),
+        last_prune_at: Some(at(10)),
+        locks: Some(vec![lock("one")]),
+        locks_seen_at: Some(at(25)),
     };
     let known = || async { store.repo_stats(&[repo.id]).await.unwrap().remove(0) };
     assert_eq!(agent.says(stats(repo.id, whole.clone())).await, Applied::Done);
@@ -307,10 +312,38 @@ pub async fn a_partial_picture_never_blanks_what_is_known(store: &Arc<dyn Store>
         ..RepoStats::default()
     };
     agent.says(stats(repo.id, part.clone())).await;
-    let merged = RepoStats { uncompressed_bytes: Some(300), snapshot_count: Some(4), ..part };
+    let merged = RepoStats {
+        total_size_bytes: part.total_size_bytes,
+        size_kind: part.size_kind,
+        measured_at: part.measured_at,
+        ..whole
+    };
     assert_eq!(known().await, merged);
     agent.says(stats(repo.id, RepoStats { snapshot_count: Some(0), ..RepoStats::default() })).await;
     assert_eq!(known().await, RepoStats { snapshot_count: Some(0), ..merged });
+}
+
+/// A check, a prune or a sighting of locks that is older than the known one changes nothing.
+pub async fn an_older_finding_never_hides_a_newer_one(store: &Arc<dyn Store>) {
+    let (host, repo) = tied(store, "web").await;
+    let mut agent = Agent::of(store, &host);
+    let found = |seconds, status, locks| RepoStats {
+        last_check: Some(status),
+        last_check_at: Some(at(seconds)),
+        last_check_subset_pct: Some(100),
+        last_prune_at: Some(at(seconds)),
+        locks: Some(locks),
+        locks_seen_at: Some(at(seconds)),
+        ..RepoStats::default()
+    };
+    let known = || async { store.repo_stats(&[repo.id]).await.unwrap().remove(0) };
+    let newer = found(50, CheckStatus::ErrorsFound, vec![lock("one"), lock("two")]);
+    agent.says(stats(repo.id, newer.clone())).await;
+    assert_eq!(agent.says(stats(repo.id, found(49, CheckStatus::Ok, Vec::new()))).await, Applied::Done);
+    assert_eq!(known().await, newer);
+    let newest = found(51, CheckStatus::Ok, Vec::new());
+    agent.says(stats(repo.id, newest.clone())).await;
+    assert_eq!(known().await, newest);
 }
 
 /// A host says nothing of a repository it is not attached to.

@@ -143,7 +143,7 @@ pub async fn judged_jobs_come_by_id(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let mut agent = Agent::of(store, &host);
     let (mut running, mut dispatched_only) = (Vec::new(), Vec::new());
-    for kind in [JobKind::Check, JobKind::Stats, JobKind::Unlock, JobKind::Prune] {
+    for kind in [JobKind::Check, JobKind::Stats, JobKind::Unlock, JobKind::Diff] {
         let id = dispatched(store, kind, &host, &repo).await;
         if running.len() < 2 {
             agent.starts(id).await;

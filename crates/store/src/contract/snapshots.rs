@@ -12,7 +12,7 @@ use super::fixture::{
 };
 use crate::{Applied, Deleted, Effect, SnapshotFilter, SnapshotRow, Store};
 
-fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
+pub(super) fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
     let id: String = hash().0.iter().map(|byte| format!("{byte:02x}")).collect();
     Snapshot {
         id: SnapshotId::new(id).unwrap(),
@@ -26,7 +26,7 @@ fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
     }
 }
 
-fn listing(repo_id: RepoId, listed_at: Timestamp, snapshots: &[&Snapshot]) -> Effect {
+pub(super) fn listing(repo_id: RepoId, listed_at: Timestamp, snapshots: &[&Snapshot]) -> Effect {
     let snapshots: Vec<Snapshot> = snapshots.iter().copied().cloned().collect();
     Effect::Snapshots { repo_id, listed_at, total: snapshots.len() as u64, snapshots }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{
-    FinalState, IllegalMove, Job, JobEvent, JobState, JobSummary, RunState, transition,
+    FinalState, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, RunState, transition,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
@@ -16,6 +16,16 @@ use super::State;
 pub(super) struct Jobs {
     by_id: BTreeMap<JobId, Job>,
     unfinished: BTreeSet<JobId>,
+    anchors: BTreeMap<(RepoId, JobKind), BTreeSet<JobId>>,
+    slots: BTreeMap<Slot, JobId>,
+}
+
+/// The key of a job of maintenance: repository, kind, slot and attempt.
+type Slot = (RepoId, JobKind, Timestamp, u32);
+
+fn slot_of(job: &Job) -> Option<Slot> {
+    let slot = job.slot.filter(|_| job.run_id.is_none())?;
+    Some((job.repo_id, job.kind, slot, job.attempt))
 }
 
 impl Jobs {
@@ -33,13 +43,55 @@ impl Jobs {
         self.unfinished.iter().filter_map(|id| self.by_id.get(id))
     }
 
+    /// The newest job of a kind on a repository that is no preview and was not given up before it started.
+    pub(super) fn anchor(&self, repo_id: RepoId, kind: JobKind) -> Option<&Job> {
+        self.by_id.get(self.anchors.get(&(repo_id, kind))?.last()?)
+    }
+
+    /// The job that was made for the same slot and attempt of maintenance; one that never started gave its slot back.
+    pub(super) fn of_slot(&self, job: &Job) -> Option<&Job> {
+        self.by_id.get(self.slots.get(&slot_of(job)?)?)
+    }
+
     pub(super) fn put(&mut self, job: Job) {
+        self.index(&job);
         if job.state.is_final() {
             self.unfinished.remove(&job.id);
         } else {
             self.unfinished.insert(job.id);
         }
         self.by_id.insert(job.id, job);
+    }
+
+    fn index(&mut self, job: &Job) {
+        let counts = counts(job);
+        let anchors = self.anchors.entry((job.repo_id, job.kind)).or_default();
+        if counts && job.intent.preview_group.is_none() {
+            anchors.insert(job.id);
+        } else {
+            anchors.remove(&job.id);
+        }
+        let Some(slot) = slot_of(job) else { return };
+        if counts {
+            self.slots.insert(slot, job.id);
+        } else if self.slots.get(&slot) == Some(&job.id) {
+            self.slots.remove(&slot);
+        }
+    }
+}
+
+/// Whether a job started or still may.
+fn counts(job: &Job) -> bool {
+    match job.state {
+        JobState::Superseded | JobState::Withdrawn => false,
+        JobState::Queued
+        | JobState::Dispatched
+        | JobState::Running
+        | JobState::Succeeded
+        | JobState::Warning
+        | JobState::Failed
+        | JobState::Cancelled
+        | JobState::Lost => true,
     }
 }
 

@@ -7,7 +7,7 @@ use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{AttachmentId, HostId, RepoId};
 use restic_manager_core::maintenance::{LastJob, MaintenanceKind, MaintenanceSettings};
 use restic_manager_core::model::{
-    AppendOnly, Attachment, AuditEntry, CredentialKind, Job, JobState, RepoStats, Role,
+    AppendOnly, Attachment, AuditEntry, CredentialKind, Job, RepoStats, Role, SourceGroup,
 };
 use restic_manager_core::time::Timestamp;
 
@@ -136,8 +136,10 @@ impl State {
 
     /// Wakes the repositories whose maintenance a host does.
     pub(super) fn wake_repos_run_by(&mut self, host_id: HostId, now: Timestamp) {
-        let is_run = |id: &RepoId| self.runner_of(*id).is_some_and(|runner| runner.host_id == host_id);
-        let repos: Vec<RepoId> = self.repos.keys().copied().filter(is_run).collect();
+        let attached = self.attachments.values().filter(|attachment| attachment.host_id == host_id);
+        let is_run =
+            |tie: &&Attachment| self.runner_of(tie.repo_id).is_some_and(|runner| runner.id == tie.id);
+        let repos: Vec<RepoId> = attached.filter(is_run).map(|attachment| attachment.repo_id).collect();
         repos.into_iter().for_each(|id| self.wake(id, now));
     }
 
@@ -198,8 +200,7 @@ impl State {
     }
 
     fn last_job(&self, repo_id: RepoId, kind: MaintenanceKind) -> Option<LastJob> {
-        let of_kind = |job: &&Job| job.repo_id == repo_id && job.kind == kind.job_kind();
-        let job = self.jobs.all().rev().filter(of_kind).find(|job| is_anchor(job))?;
+        let job = self.jobs.anchor(repo_id, kind.job_kind())?;
         Some(LastJob {
             job_id: job.id,
             created_at: job.created_at,
@@ -239,7 +240,7 @@ impl State {
     }
 
     fn forget_rows(&self, repo_id: RepoId) -> Vec<ForgetGroupRow> {
-        let row = |group: &restic_manager_core::model::SourceGroup| {
+        let row = |group: &SourceGroup| {
             let attachment = self.attachment_between(group.host_id, repo_id)?;
             if attachment.role == Role::Maintenance || group.keep.is_empty() {
                 return None;
@@ -285,35 +286,9 @@ impl State {
 
     /// Whether a job of maintenance need not be made: its slot has it, or one of its kind is not final.
     fn is_there(&self, job: &Job) -> bool {
-        self.job_of_slot(job).is_some()
+        self.jobs.of_slot(job).is_some()
             || self.jobs.unfinished().any(|other| {
                 (other.repo_id, other.kind) == (job.repo_id, job.kind) && other.intent.preview_group.is_none()
             })
-    }
-
-    /// The job that was made for the same slot and attempt; one that never started gave its slot back.
-    pub(super) fn job_of_slot(&self, job: &Job) -> Option<&Job> {
-        let key = |job: &Job| (job.repo_id, job.kind, job.slot, job.attempt);
-        let holds =
-            |other: &&Job| other.run_id.is_none() && key(other) == key(job) && has_started_or_may(other);
-        self.jobs.all().find(|other| job.run_id.is_none() && job.slot.is_some() && holds(other))
-    }
-}
-
-fn is_anchor(job: &Job) -> bool {
-    has_started_or_may(job) && job.intent.preview_group.is_none()
-}
-
-fn has_started_or_may(job: &Job) -> bool {
-    match job.state {
-        JobState::Superseded | JobState::Withdrawn => false,
-        JobState::Queued
-        | JobState::Dispatched
-        | JobState::Running
-        | JobState::Succeeded
-        | JobState::Warning
-        | JobState::Failed
-        | JobState::Cancelled
-        | JobState::Lost => true,
     }
 }

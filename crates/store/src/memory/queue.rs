@@ -24,7 +24,7 @@ impl State {
         if let Some(existing) = self.jobs.unfinished().find(|other| what(other) == what(&job)) {
             return Enqueued::Existing(existing.clone());
         }
-        if let Some(existing) = self.job_of_slot(&job) {
+        if let Some(existing) = self.jobs.of_slot(&job) {
             return Enqueued::Existing(existing.clone());
         }
         self.jobs.put(job.clone());
