@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use restic_manager_core::api::ErrorBody;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -12,8 +13,21 @@ pub(crate) fn client() -> ureq::Agent {
         .http_status_as_error(false)
         .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
+        .tls_config(TlsConfig::builder().root_certs(roots()).build())
         .user_agent(concat!("restic-manager-agent/", env!("CARGO_PKG_VERSION")));
     config.build().new_agent()
+}
+
+/// The machine's own authorities, as for the socket, so that one of a company's own is trusted; where the machine has none, those of
+/// the web.
+fn roots() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let certificates: Vec<Certificate<'static>> =
+        found.iter().map(|der| Certificate::from_der(der.as_ref()).to_owned()).collect();
+    RootCerts::new_with_certs(&certificates)
 }
 
 /// What the server says in an answer that is an error.

@@ -102,8 +102,11 @@ impl<R: JobRunner> Agent<R> {
             // Not answered: the server hands it out again when the next agent says hello.
             return info!(job = %job_id, "not taken, because the agent stops");
         }
-        let busy = self.job.as_ref().map(super::ActiveJob::id);
-        if let Some(other) = busy.or_else(|| self.resumable.front().map(super::Resumable::id)) {
+        if let Some(other) = self.lanes.in_the_way(command.spec.kind(), command.repo_id) {
+            if command.requires_admin_creds {
+                // It comes again with the command.
+                self.secrets.forget_passing_admin(command.repo_id);
+            }
             return self.refuse(job_id, RefusedReason::Busy { job_id: other });
         }
         let (kind, missing) = match command.requires_admin_creds {
@@ -133,7 +136,7 @@ impl<R: JobRunner> Agent<R> {
         match standing {
             Standing::Claimed | Standing::Lost => {}
             Standing::Running => {
-                if let Some(job) = self.job.as_ref().filter(|job| job.id() == job_id) {
+                if let Some(job) = self.lanes.get(job_id) {
                     let at = job.since();
                     self.say(AgentMessage::JobStarted(JobStarted { job_id, at }));
                 }
@@ -147,7 +150,7 @@ impl<R: JobRunner> Agent<R> {
     }
 
     fn asked_to_cancel(&mut self, job_id: JobId) {
-        if let Some(job) = self.job.as_ref().filter(|job| job.id() == job_id) {
+        if let Some(job) = self.lanes.get(job_id) {
             info!(job = %job_id, "the job is to be cancelled");
             return job.cancel();
         }

@@ -1,15 +1,14 @@
-//! The one job at a time: begun, listened to, brought to its end, taken over from an earlier agent.
+//! Jobs: begun, listened to, brought to their end, taken over from an earlier agent.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use restic_manager_core::id::JobId;
+use restic_manager_core::id::{JobId, RepoId};
 use restic_manager_core::model::{CredentialKind, CredentialSecret, FinalState, JobKind, JobSummary};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::secret::Secret;
 use restic_manager_core::time::Timestamp;
-use restic_manager_core::wire::{AgentMessage, CommandRun, JobFinished, RunningJob};
+use restic_manager_core::wire::{AgentMessage, CommandRun, JobFinished};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -26,13 +25,13 @@ use crate::state::write_atomically;
 /// How many log lines of a job the server has, where the spool no longer knows.
 const LINES: &str = "lines";
 
-/// The job that runs.
+/// A job that runs.
 #[derive(Debug)]
 pub(super) struct ActiveJob {
     command: CommandRun,
     since: Timestamp,
     cancel: CancellationToken,
-    messages: mpsc::Receiver<AgentMessage>,
+    pub(super) messages: mpsc::Receiver<AgentMessage>,
     task: JoinHandle<()>,
     ended: bool,
 }
@@ -58,33 +57,16 @@ impl ActiveJob {
         self.command.spec.kind()
     }
 
+    pub(super) const fn repo(&self) -> RepoId {
+        self.command.repo_id
+    }
+
     pub(super) fn cancel(&self) {
         self.cancel.cancel();
     }
 
     pub(super) const fn running_now(&self) -> RunningNow {
         RunningNow { job_id: self.id(), kind: self.kind(), since: self.since }
-    }
-}
-
-impl Resumable {
-    pub(super) const fn id(&self) -> JobId {
-        self.command.job_id
-    }
-
-    pub(super) const fn running(&self) -> RunningJob {
-        RunningJob { job_id: self.id(), started_at: self.since }
-    }
-}
-
-/// The job's next message, none when its task ended. While the disk refuses messages the job has to wait.
-pub(super) async fn next_message(
-    job: &mut Option<ActiveJob>,
-    unsaid: &VecDeque<AgentMessage>,
-) -> Option<AgentMessage> {
-    match job {
-        Some(job) if unsaid.is_empty() => job.messages.recv().await,
-        Some(_) | None => std::future::pending().await,
     }
 }
 
@@ -99,32 +81,37 @@ impl<R: JobRunner> Agent<R> {
         let command = job.command.clone();
         let token = cancel.clone();
         let task = tokio::spawn(async move { runner.run(job, out, token).await });
-        self.job = Some(ActiveJob { command, since: clock::wall(), cancel, messages, task, ended: false });
+        self.lanes.add(ActiveJob { command, since: clock::wall(), cancel, messages, task, ended: false });
         self.timers.status_changed();
     }
 
     fn resume(&mut self, earlier: Resumable) {
         let Resumable { command, since, stored_lines } = earlier;
-        let kind = if command.requires_admin_creds { CredentialKind::Admin } else { CredentialKind::Repo };
-        // Without it restic's end is still learned; only what follows has to be left out.
-        let credential = self.secrets.credential(command.repo_id, kind).unwrap_or_else(|_| no_credential());
+        let find = |kind| self.secrets.credential(command.repo_id, kind);
+        let found = match command.requires_admin_creds {
+            // Where it must not be kept it is gone by now; restic has its own copy, and the everyday one does for what follows.
+            true => find(CredentialKind::Admin).or_else(|_| find(CredentialKind::Repo)),
+            false => find(CredentialKind::Repo),
+        };
+        // Without any, restic's end is still learned; only what follows has to be left out.
+        let credential = found.unwrap_or_else(|_| no_credential());
         let job = Assignment { dir: self.job_dir(command.job_id), command: command.clone(), credential };
         let (out, messages) = mpsc::channel(16);
         let (cancel, runner) = (CancellationToken::new(), Arc::clone(&self.runner));
         let token = cancel.clone();
         info!(job = %command.job_id, "a job of an earlier agent is taken over");
         let task = tokio::spawn(async move { runner.resume(job, stored_lines, out, token).await });
-        self.job = Some(ActiveJob { command, since, cancel, messages, task, ended: false });
+        self.lanes.add(ActiveJob { command, since, cancel, messages, task, ended: false });
         self.timers.status_changed();
     }
 
-    pub(super) fn job_said(&mut self, message: Option<AgentMessage>) {
-        let Some(message) = message else { return self.job_is_over() };
+    pub(super) fn job_said(&mut self, job: JobId, message: Option<AgentMessage>) {
+        let Some(message) = message else { return self.job_is_over(job) };
         match &message {
             AgentMessage::JobStarted(started) => {
                 let noted = self.ledger.started(started.job_id);
                 self.noted(noted);
-                if let Some(job) = &mut self.job {
+                if let Some(job) = self.lanes.get_mut(job) {
                     job.since = started.at;
                 }
             }
@@ -133,7 +120,7 @@ impl<R: JobRunner> Agent<R> {
                 // Ledger first: whoever crashes between the two says the end again from there.
                 let noted = self.ledger.finished(finished);
                 self.noted(noted);
-                if let Some(job) = &mut self.job {
+                if let Some(job) = self.lanes.get_mut(job) {
                     job.ended = true;
                 }
                 self.timers.status_changed();
@@ -152,8 +139,11 @@ impl<R: JobRunner> Agent<R> {
         self.say(message);
     }
 
-    fn job_is_over(&mut self) {
-        let Some(job) = self.job.take() else { return };
+    fn job_is_over(&mut self, job: JobId) {
+        let Some(job) = self.lanes.take(job) else { return };
+        if job.command.requires_admin_creds {
+            self.secrets.forget_passing_admin(job.command.repo_id);
+        }
         if !job.ended {
             error!(job = %job.id(), "the task of a job ended without a word");
             let finished = without_a_word(job.id());
@@ -165,9 +155,6 @@ impl<R: JobRunner> Agent<R> {
             remove(&self.job_dir(job.id()));
         }
         self.timers.status_changed();
-        if let Some(next) = self.resumable.pop_front() {
-            self.resume(next);
-        }
     }
 
     /// Stores a reliable message and lets the session send it.
@@ -193,19 +180,23 @@ impl<R: JobRunner> Agent<R> {
 
     pub(super) fn acknowledged(&mut self, seq: u64) {
         if self.spool.would_delete(seq)
-            && let Some(job) = &self.job
-            && let Some(lines) = self.spool.lines_of(job.id())
+            && let Err(error) = self.count_lines()
         {
-            let path = self.job_dir(job.id()).join(LINES);
-            if let Err(error) = write_atomically(&path, lines.to_string().as_bytes()) {
-                // Kept in the spool, the lines are counted there.
-                return warn!(%error, "the log lines of a job cannot be counted; the spool keeps them");
-            }
+            // Kept in the spool, the lines are counted there.
+            return warn!(%error, "the log lines of a job cannot be counted; the spool keeps them");
         }
         if let Err(error) = self.spool.forget(seq) {
             warn!(%error, "acknowledged messages cannot be taken off the disk");
         }
         self.timers.status_changed();
+    }
+
+    fn count_lines(&self) -> std::io::Result<()> {
+        for job in self.lanes.iter() {
+            let Some(lines) = self.spool.lines_of(job.id()) else { continue };
+            write_atomically(&self.job_dir(job.id()).join(LINES), lines.to_string().as_bytes())?;
+        }
+        Ok(())
     }
 
     /// Finds what an earlier agent left: jobs that run on, and jobs whose end was not told yet.
@@ -216,21 +207,20 @@ impl<R: JobRunner> Agent<R> {
             entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
         jobs.sort_unstable();
         for job in jobs {
-            self.take_over_one(job);
+            if let Some(earlier) = self.take_over_one(job) {
+                self.resume(earlier);
+            }
         }
         for job in self.ledger.open_jobs() {
-            if !self.resumable.iter().any(|resumable| resumable.id() == job) {
+            if self.lanes.get(job).is_none() {
                 warn!(%job, "a job was taken by an earlier agent and left no trace; it counts as lost");
                 let noted = self.ledger.lost(job);
                 self.noted(noted);
             }
         }
-        if let Some(next) = self.resumable.pop_front() {
-            self.resume(next);
-        }
     }
 
-    fn take_over_one(&mut self, job: JobId) {
+    fn take_over_one(&mut self, job: JobId) -> Option<Resumable> {
         let dir = self.job_dir(job);
         let standing = self.ledger.standing(job);
         if let Some(Standing::Ended(_)) = standing {
@@ -238,13 +228,18 @@ impl<R: JobRunner> Agent<R> {
             if let Ok(Some(finished)) = self.ledger.ending(job) {
                 self.say(AgentMessage::JobFinished(Box::new(finished)));
             }
-            return remove(&dir);
+            remove(&dir);
+            return None;
         }
         let stored = match read_stored_job(&dir) {
             Ok(stored) => stored,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return remove(&dir),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                remove(&dir);
+                return None;
+            }
             Err(error) => {
-                return error!(%job, %error, dir = %dir.display(), "what an earlier agent left of a job cannot be read");
+                error!(%job, %error, dir = %dir.display(), "what an earlier agent left of a job cannot be read");
+                return None;
             }
         };
         let (command, since) = (stored.command, stored.accepted_at);
@@ -257,12 +252,12 @@ impl<R: JobRunner> Agent<R> {
         let lines = self.spool.lines_of(job).max(counted);
         let started = matches!(standing, Some(Standing::Running));
         let stored_lines = if started { Some(lines.unwrap_or(0)) } else { lines };
-        self.resumable.push_back(Resumable { command, since, stored_lines });
+        Some(Resumable { command, since, stored_lines })
     }
 
-    /// Stops listening to the job; a supervised restic runs on.
-    pub(super) fn leave_job(&mut self) {
-        if let Some(job) = self.job.take() {
+    /// Stops listening to the jobs; a supervised restic runs on.
+    pub(super) fn leave_jobs(&mut self) {
+        for job in self.lanes.take_all() {
             job.task.abort();
         }
     }
@@ -285,10 +280,11 @@ fn remove(dir: &Path) {
     }
 }
 
+/// It opens nothing; its form is right, so that the job comes as far as it can.
 fn no_credential() -> Credential {
     let secret = CredentialSecret {
-        url: String::new(),
-        password: Secret::default(),
+        url: "/nonexistent".to_owned(),
+        password: Secret::new("none"),
         rest_user: None,
         rest_password: None,
         env: std::collections::BTreeMap::new(),

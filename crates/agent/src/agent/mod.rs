@@ -1,12 +1,13 @@
-//! The agent at work: one loop over the server's session, the job, the clock and the wish to stop.
+//! The agent at work: one loop over the server's session, its jobs, the clock and the wish to stop.
 //!
-//! One thread, one job at a time. What must not be lost goes to the [spool](crate::spool) before anything else; the
+//! One thread; one backup at a time, and some maintenance beside it. What must not be lost goes to the [spool](crate::spool) before anything else; the
 //! [session](crate::session) sends it from there. Without a server the loop goes on all the same.
 
 mod clockwatch;
 mod commands;
 mod firing;
 mod jobs;
+mod lanes;
 mod runner;
 mod status;
 mod tick;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use restic_manager_core::id::JobId;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, AgentVersions, Hello, PROTOCOL, RunningJob};
 use tokio::task::JoinHandle;
@@ -30,7 +32,7 @@ use crate::session::{Session, SessionEvent};
 use crate::spool::{Spool, SpoolError};
 use crate::state::{Enrolment, Identity, StateDir, StateError, StateLock};
 use clockwatch::ClockWatch;
-use jobs::{ActiveJob, Resumable};
+use lanes::Lanes;
 pub use runner::{Assignment, JobRunner, ResticRunner, ResticSeen};
 pub use status::{LastError, NextSlot, RunningNow, Status};
 use tick::Timers;
@@ -46,13 +48,13 @@ pub struct AgentConfig {
     pub server: Option<ServerUrl>,
     /// Whether secrets may cross a network in the clear.
     pub plain_http: PlainHttp,
-    /// What happens to a running job when the agent stops.
+    /// What happens to running jobs when the agent stops.
     pub on_stop: OnStop,
     /// How many bytes of unacknowledged messages are kept.
     pub spool_limit: u64,
 }
 
-/// What happens to a running job when the agent stops.
+/// What happens to running jobs when the agent stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStop {
     /// It runs on, and the next agent takes it over.
@@ -108,8 +110,7 @@ pub struct Agent<R> {
     stopping: bool,
     restic: ResticSeen,
     looking: Option<JoinHandle<ResticSeen>>,
-    job: Option<ActiveJob>,
-    resumable: VecDeque<Resumable>,
+    lanes: Lanes,
     /// Messages for which the disk had no room yet, in order.
     unsaid: VecDeque<AgentMessage>,
     clock: ClockWatch,
@@ -124,7 +125,7 @@ pub struct Agent<R> {
 enum Event {
     Stop,
     Session(SessionEvent),
-    Job(Option<AgentMessage>),
+    Job(JobId, Option<AgentMessage>),
     Looked(ResticSeen),
     Time,
 }
@@ -165,8 +166,7 @@ impl<R: JobRunner> Agent<R> {
             stopping: false,
             restic: ResticSeen::default(),
             looking: None,
-            job: None,
-            resumable: VecDeque::new(),
+            lanes: Lanes::default(),
             unsaid: VecDeque::new(),
             clock: ClockWatch::new(now, clock::boot()),
             timers: Timers::new(clock::boot()),
@@ -190,14 +190,14 @@ impl<R: JobRunner> Agent<R> {
             let event = tokio::select! {
                 () = stop.cancelled(), if !self.stopping => Event::Stop,
                 event = self.session.next(&mut self.spool) => Event::Session(event),
-                message = jobs::next_message(&mut self.job, &self.unsaid) => Event::Job(message),
+                (job, message) = self.lanes.next_message(&self.unsaid) => Event::Job(job, message),
                 seen = looked(&mut self.looking) => Event::Looked(seen),
                 () = tokio::time::sleep(pause) => Event::Time,
             };
             match event {
                 Event::Stop => self.begin_to_stop(),
                 Event::Session(event) => self.session_event(event),
-                Event::Job(message) => self.job_said(message),
+                Event::Job(job, message) => self.job_said(job, message),
                 Event::Looked(seen) => self.saw_restic(seen),
                 Event::Time => {}
             }
@@ -219,24 +219,24 @@ impl<R: JobRunner> Agent<R> {
 
     fn begin_to_stop(&mut self) {
         self.stopping = true;
-        match (&self.job, self.on_stop) {
-            (Some(job), OnStop::EndJob) => {
-                info!(job = %job.id(), "the agent stops and ends its job first");
-                job.cancel();
+        info!(jobs = self.lanes.iter().count(), "the agent stops");
+        for job in self.lanes.iter() {
+            match self.on_stop {
+                OnStop::EndJob => {
+                    info!(job = %job.id(), "a job is ended first");
+                    job.cancel();
+                }
+                OnStop::LeaveJob => info!(job = %job.id(), "a job runs on; the next agent takes it over"),
             }
-            (Some(job), OnStop::LeaveJob) => {
-                info!(job = %job.id(), "the agent stops; its job runs on, and the next agent takes it over");
-            }
-            (None, OnStop::EndJob | OnStop::LeaveJob) => info!("the agent stops"),
         }
     }
 
     fn is_done(&self) -> bool {
-        self.stopping && (self.job.is_none() || self.on_stop == OnStop::LeaveJob)
+        self.stopping && (self.lanes.is_empty() || self.on_stop == OnStop::LeaveJob)
     }
 
     async fn end(mut self) {
-        self.leave_job();
+        self.leave_jobs();
         self.retry_unsaid();
         if let Err(error) = self.spool.sync() {
             warn!(%error, "the spool cannot be synced");
@@ -267,11 +267,9 @@ impl<R: JobRunner> Agent<R> {
 
     fn hello(&self) -> Hello {
         let spooled_jobs = self.spool.spooled_jobs();
-        let running = self.job.iter().filter(|job| !spooled_jobs.contains(&job.id()));
-        let running_jobs = running
-            .map(|job| RunningJob { job_id: job.id(), started_at: job.since() })
-            .chain(self.resumable.iter().map(Resumable::running))
-            .collect();
+        let running = self.lanes.iter().filter(|job| !spooled_jobs.contains(&job.id()));
+        let running_jobs =
+            running.map(|job| RunningJob { job_id: job.id(), started_at: job.since() }).collect();
         Hello {
             protocol: PROTOCOL,
             versions: AgentVersions {

@@ -31,7 +31,7 @@ pub struct Assignment {
     pub dir: PathBuf,
 }
 
-/// Carries jobs out, one at a time.
+/// Carries jobs out, several at a time.
 #[async_trait]
 pub trait JobRunner: Send + Sync + 'static {
     /// Looks for restic.

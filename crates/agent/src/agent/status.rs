@@ -32,8 +32,9 @@ pub struct Status {
     pub epoch: Option<i64>,
     /// The version of the plan it works by; 0 when it has none.
     pub schedule_version: i64,
-    /// The job it runs.
-    pub job: Option<RunningNow>,
+    /// The jobs it runs.
+    #[serde(default)]
+    pub jobs: Vec<RunningNow>,
     /// Messages the server has not acknowledged.
     pub spooled_messages: u64,
     /// Bytes of the spool.
@@ -48,7 +49,7 @@ pub struct Status {
     pub last_error: Option<LastError>,
 }
 
-/// The job that runs.
+/// A job that runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningNow {
     /// Which.

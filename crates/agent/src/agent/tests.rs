@@ -344,8 +344,9 @@ async fn what_the_agent_does_stands_in_its_status() {
     peer.welcome(0).await;
     peer.say(credential(1)).await;
     let _begun = started_job(&mut world, &mut peer, 1).await;
-    let status = world.status_when(|status| status.job.is_some() && status.connected_since.is_some()).await;
-    assert_eq!((status.epoch, status.job.unwrap().job_id), (Some(peer.epoch), job(1)));
+    let status =
+        world.status_when(|status| !status.jobs.is_empty() && status.connected_since.is_some()).await;
+    assert_eq!((status.epoch, status.jobs[0].job_id), (Some(peer.epoch), job(1)));
     world.stop().await;
     assert_eq!(world.status_when(|_| true).await.connected_since, None);
 }

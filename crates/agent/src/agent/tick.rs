@@ -172,7 +172,7 @@ impl<R: JobRunner> Agent<R> {
             connected_since: self.connected.map(|(since, _)| since),
             epoch: self.connected.map(|(_, epoch)| epoch),
             schedule_version: self.schedule_version(),
-            job: self.job.as_ref().map(super::ActiveJob::running_now),
+            jobs: self.lanes.iter().map(super::jobs::ActiveJob::running_now).collect(),
             spooled_messages: self.spool.waiting(),
             spool_bytes: self.spool.bytes(),
             next_slots: next

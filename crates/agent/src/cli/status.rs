@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use restic_manager_agent::agent::Status;
+use restic_manager_agent::agent::{RunningNow, Status};
 use restic_manager_agent::state::{StateDir, StateError};
 
 use super::settings::Settings;
@@ -58,10 +58,12 @@ fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
     };
     lines.push(format!("server     {}, {session}", status.server));
     lines.push(format!("host       {}", status.host_id));
-    lines.push(match &status.job {
-        Some(job) => format!("job        {} {} since {}", job.kind.as_str(), job.job_id, job.since),
-        None => "job        none".to_owned(),
-    });
+    if status.jobs.is_empty() {
+        lines.push("job        none".to_owned());
+    }
+    let shown =
+        |job: &RunningNow| format!("job        {} {} since {}", job.kind.as_str(), job.job_id, job.since);
+    lines.extend(status.jobs.iter().map(shown));
     lines.push(format!("spool      {} messages wait for the server", status.spooled_messages));
     lines.push(match (&status.restic_version, &status.restic_problem) {
         (Some(version), _) => format!("restic     {version}"),

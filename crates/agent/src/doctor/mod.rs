@@ -86,9 +86,12 @@ pub async fn examine(checkup: Checkup) -> Vec<Finding> {
         findings.extend(ask_server(server, checkup.plain_http).await);
     }
     if let (Some(restic), Some(secrets)) = (restic, secrets) {
-        for repo in secrets.repos(CredentialKind::Repo) {
-            let Ok(credential) = secrets.credential(repo, CredentialKind::Repo) else { continue };
-            findings.push(repository::look(&restic, repo, &credential, &checkup.cache_dir).await);
+        for kind in [CredentialKind::Repo, CredentialKind::Admin] {
+            for repo in secrets.repos(kind) {
+                let Ok(credential) = secrets.credential(repo, kind) else { continue };
+                let subject = repository::subject(repo, kind);
+                findings.push(repository::look(&restic, subject, &credential, &checkup.cache_dir).await);
+            }
         }
     }
     findings
@@ -146,8 +149,10 @@ fn secrets(state: &StateDir, key_file: &Path, findings: &mut Vec<Finding>) -> Op
     }
     match Secrets::open(&path, key_file) {
         Ok(secrets) => {
-            let count = secrets.repos(CredentialKind::Repo).len();
-            findings.push(Finding::ok("secrets", format!("opened; {count} repository credentials")));
+            let count = |kind| secrets.repos(kind).len();
+            let (everyday, admin) = (count(CredentialKind::Repo), count(CredentialKind::Admin));
+            let seen = format!("opened; {everyday} repository credentials, {admin} admin credentials");
+            findings.push(Finding::ok("secrets", seen));
             Some(secrets)
         }
         Err(error) => {

@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use restic_manager_core::id::RepoId;
+use restic_manager_core::model::CredentialKind;
 use restic_manager_core::restic::{
     Access, Command, Ended, Environment, Exit, Facts, GlobalOptions, OutcomeClass, RepoUrl, Sent, Stream,
     classify, parse_cat_config,
@@ -18,13 +19,20 @@ use crate::secrets::Credential;
 /// Longer than a slow storage needs, shorter than a person waits.
 const DEADLINE: Duration = Duration::from_secs(45);
 
+/// What a credential opens, in words.
+pub(super) fn subject(repo: RepoId, kind: CredentialKind) -> String {
+    match kind {
+        CredentialKind::Repo => format!("repository {repo}"),
+        CredentialKind::Admin => format!("repository {repo}, admin credential"),
+    }
+}
+
 pub(super) async fn look(
     restic: &ResticBinary,
-    repo: RepoId,
+    subject: String,
     credential: &Credential,
     cache_dir: &Path,
 ) -> Finding {
-    let subject = format!("repository {repo}");
     let environment = match environment(credential, cache_dir) {
         Ok(environment) => environment,
         Err(why) => {

@@ -257,6 +257,11 @@ impl Secrets {
         self.passing.clear();
     }
 
+    /// Drops the admin credential of a repository that must not outlive the job it came for.
+    pub fn forget_passing_admin(&mut self, repo: RepoId) {
+        self.passing.retain(|known| known.repo_id != repo || known.kind != CredentialKind::Admin);
+    }
+
     /// Writes everything that is kept, in the present form.
     ///
     /// # Errors
