@@ -11,14 +11,14 @@ use rustix::process::{Pid, Signal, kill_process};
 ///
 /// # Panics
 ///
-/// After 60 seconds, naming what was waited for.
+/// After two minutes, naming what was waited for.
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited 60 s for {what}");
+        assert!(Instant::now() < deadline, "waited two minutes for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }
