@@ -1,4 +1,4 @@
-//! The HTTP API, hosted by warp.
+//! The HTTP API and the dashboard, hosted by warp.
 //!
 //! One filter takes every request, and one table says what each path and method does. So no route can forget the check of the
 //! `Host` header, authentication, CSRF protection, the limits of a body, or its place in the OpenAPI document, which
@@ -9,6 +9,7 @@ mod ask;
 mod body;
 mod document;
 mod guard;
+mod pages;
 mod query;
 mod routes;
 mod settings;
@@ -38,6 +39,7 @@ use crate::ws::agent::AgentSockets;
 
 use answer::{Refusal, harden};
 use ask::Ask;
+use pages::Pages;
 use table::{Found, Handler, Table};
 
 pub use settings::Settings;
@@ -75,9 +77,10 @@ struct Incoming {
 /// A request's body, piece by piece.
 type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>>;
 
-/// The whole API as one filter that answers every request and rejects none.
+/// The API and the dashboard as one filter that answers every request and rejects none.
 pub fn routes(state: Arc<WebState>) -> BoxedFilter<(Response,)> {
     let table = Arc::new(Table::new());
+    let pages = Arc::new(Pages::new());
     // A target without an authority that can be understood is refused by the guard, with an answer of ours.
     let authority = warp::host::optional().or(warp::any().map(|| None)).unify();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();
@@ -97,7 +100,7 @@ pub fn routes(state: Arc<WebState>) -> BoxedFilter<(Response,)> {
             let path = path.as_str().to_owned();
             Incoming { method, path, query, authority, headers, upgrade, peer, body }
         })
-        .then(move |incoming| serve(Arc::clone(&state), Arc::clone(&table), incoming))
+        .then(move |incoming| serve(Arc::clone(&state), Arc::clone(&table), Arc::clone(&pages), incoming))
         .recover(|rejection| async move {
             tracing::error!(?rejection, "a request fell through the filters");
             Ok::<_, Infallible>(harden(Refusal::broken().into_response()))
@@ -110,10 +113,14 @@ fn to_bytes(mut piece: impl Buf) -> Bytes {
     piece.copy_to_bytes(piece.remaining())
 }
 
-async fn serve(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> Response {
+async fn serve(state: Arc<WebState>, table: Arc<Table>, pages: Arc<Pages>, incoming: Incoming) -> Response {
     let head_only = incoming.method == Method::HEAD;
     let (method, path) = (incoming.method.clone(), incoming.path.clone());
-    let response = answer(state, table, incoming).await.unwrap_or_else(Refusal::into_response);
+    let response = if pages.own(&incoming) {
+        pages.answer(state, table, incoming).await
+    } else {
+        answer(state, table, incoming).await.unwrap_or_else(Refusal::into_response)
+    };
     tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     harden(if head_only { answer::without_body(response) } else { response })
 }

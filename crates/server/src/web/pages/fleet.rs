@@ -1,0 +1,252 @@
+//! The fleet: is anything wrong, and where; and how a host joins it.
+
+use askama::Template;
+use http::StatusCode;
+use restic_manager_core::api::{Attention, EnrollmentTokenRequest, FleetStatus, HostView, Page, Presence};
+use restic_manager_core::text::{DisplayName, Tag};
+use restic_manager_core::time::Timestamp;
+
+use super::super::ask::Ask;
+use super::super::table::Answer;
+use super::fields::{Fields, address};
+use super::frame::{Frame, Tab, Visitor};
+use super::parts::{JobLine, Mark, Moment, Pager, Prose, Tone};
+use super::table::{Route, act, look};
+use super::{ROWS, page, words};
+use crate::app::{HostQuery, ListQuery};
+
+/// How many things that need a person are seen without opening the rest.
+const WRONGS: usize = 6;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![look("/", fleet), look("/hosts/new", enrol_form), act("/hosts/new", enrol)]
+}
+
+#[derive(Template)]
+#[template(path = "fleet.html")]
+struct Fleet {
+    frame: Frame,
+    verdict: (Tone, String, String),
+    status: FleetStatus,
+    wrongs: Vec<Wrong>,
+    more_wrongs: Vec<Wrong>,
+    filter: Filter,
+    hosts: Vec<HostLine>,
+    pager: Pager,
+}
+
+impl Fleet {
+    fn number(&self, value: &u64) -> String {
+        words::number(*value)
+    }
+
+    fn away(&self) -> u64 {
+        self.status.hosts.saturating_sub(self.status.hosts_online)
+    }
+}
+
+/// Something that needs a person.
+struct Wrong {
+    tone: Tone,
+    href: String,
+    message: Prose,
+    hint: Prose,
+    since: Moment,
+}
+
+/// The filter as it was typed, and what of it makes no sense.
+#[derive(Default)]
+struct Filter {
+    q: String,
+    tag: String,
+    state: String,
+    wrong_tag: Option<String>,
+}
+
+impl Filter {
+    fn is_set(&self) -> bool {
+        !(self.q.is_empty() && self.tag.is_empty() && self.state.is_empty())
+    }
+
+    fn states(&self) -> [(&'static str, &'static str, bool); 4] {
+        let state = |name, word| (name, word, self.state == name);
+        [
+            state("", "any"),
+            state("online", "online"),
+            state("offline", "offline"),
+            state("never_seen", "never seen"),
+        ]
+    }
+}
+
+struct HostLine {
+    href: String,
+    name: String,
+    presence: Mark,
+    seen: Option<Moment>,
+    backup: Option<JobLine>,
+    next: Moment,
+    restic: Option<String>,
+    restic_problem: bool,
+    agent: Option<String>,
+    tags: Vec<(String, String)>,
+}
+
+async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
+    let fields = Fields::parse(ask.query_text().as_bytes());
+    let app = &ask.state.app;
+    let now = visitor.frame.now;
+    let status = app.status().await?;
+    let (filter, query) = read_filter(&fields);
+    let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
+    let hosts = match query {
+        Some(query) => app.hosts(&query, &list).await?,
+        None => Page { items: Vec::new(), next_cursor: None },
+    };
+    let parameters = [("q", filter.q.as_str()), ("tag", &filter.tag), ("state", &filter.state)];
+    let pager = pager("/", &parameters, list.cursor.is_some(), hosts.next_cursor.as_deref());
+    let mut wrongs: Vec<Wrong> = status.attention.iter().map(|attention| wrong(attention, now)).collect();
+    let more_wrongs = wrongs.split_off(wrongs.len().min(WRONGS));
+    page(
+        StatusCode::OK,
+        &Fleet {
+            frame: visitor.frame.of(Tab::Fleet, "Fleet"),
+            verdict: verdict(&status),
+            status,
+            wrongs,
+            more_wrongs,
+            hosts: hosts.items.into_iter().map(|view| host_line(view, now)).collect(),
+            filter,
+            pager,
+        },
+    )
+}
+
+/// The filter as it was typed, and as a query when it makes sense.
+fn read_filter(fields: &Fields) -> (Filter, Option<HostQuery>) {
+    let text = |name: &str| fields.text(name).to_owned();
+    let mut filter = Filter { q: text("q"), tag: text("tag"), state: text("state"), wrong_tag: None };
+    let state = match filter.state.as_str() {
+        "online" => Some(Presence::Online),
+        "offline" => Some(Presence::Offline),
+        "never_seen" => Some(Presence::NeverSeen),
+        _ => {
+            filter.state = String::new();
+            None
+        }
+    };
+    let tag = match fields.given("tag").map(Tag::new).transpose() {
+        Ok(tag) => tag,
+        Err(error) => {
+            filter.wrong_tag = Some(words::capitalised(&error.to_string()));
+            return (filter, None);
+        }
+    };
+    let q = fields.given("q").map(str::to_owned);
+    (filter, Some(HostQuery { q, tag, state }))
+}
+
+/// The pages of a list behind these parameters.
+pub(super) fn pager(path: &str, parameters: &[(&str, &str)], inside: bool, next: Option<&str>) -> Pager {
+    let next = next.map(|cursor| {
+        let mut parameters = parameters.to_vec();
+        parameters.push(("cursor", cursor));
+        address(path, &parameters)
+    });
+    Pager { first: inside.then(|| address(path, parameters)), next }
+}
+
+/// Whether anything is wrong, in one line and a further one.
+fn verdict(status: &FleetStatus) -> (Tone, String, String) {
+    let wrongs = status.attention.len() as u64;
+    if status.hosts == 0 {
+        return (Tone::Off, "No hosts yet".to_owned(), "The first one is added below.".to_owned());
+    }
+    if wrongs == 0 {
+        return (Tone::Ok, "All is well".to_owned(), "Nothing needs a person.".to_owned());
+    }
+    let worst = status.attention.iter().any(|attention| tone(attention) == Tone::Bad);
+    let needs = if wrongs == 1 { "needs a person" } else { "need a person" };
+    let tone = if worst { Tone::Bad } else { Tone::Warn };
+    (tone, format!("{} {needs}", words::count(wrongs, "thing")), "Worst first, below.".to_owned())
+}
+
+fn tone(attention: &Attention) -> Tone {
+    match attention.code.as_str() {
+        "job_warning" | "never_seen" => Tone::Warn,
+        _ => Tone::Bad,
+    }
+}
+
+fn wrong(attention: &Attention, now: Timestamp) -> Wrong {
+    let path = match attention.subject_kind.as_str() {
+        "host" => "/hosts",
+        "repo" => "/repos",
+        _ => "/jobs",
+    };
+    Wrong {
+        tone: tone(attention),
+        href: format!("{path}/{}", attention.subject_id),
+        message: Prose::sentence(&attention.message),
+        hint: Prose::sentence(&attention.hint),
+        since: Moment::or(attention.since, now, ""),
+    }
+}
+
+fn host_line(view: HostView, now: Timestamp) -> HostLine {
+    let host = view.host;
+    let seen = match view.presence {
+        Presence::Online | Presence::NeverSeen => None,
+        Presence::Offline => host.last_seen_at.map(|at| Moment::new(at, now)),
+    };
+    HostLine {
+        href: format!("/hosts/{}", host.id),
+        name: host.name.to_string(),
+        presence: Mark::presence(view.presence),
+        seen,
+        backup: view.last_backup.as_ref().map(|view| JobLine::new(view, now)),
+        next: Moment::or(view.next_run_at, now, "not scheduled"),
+        restic_problem: host.facts.restic_problem.is_some(),
+        restic: host.facts.restic_version,
+        agent: host.facts.agent_version,
+        tags: host.tags.iter().map(|tag| (tag.to_string(), address("/", &[("tag", tag.as_str())]))).collect(),
+    }
+}
+
+#[derive(Template)]
+#[template(path = "enrol.html")]
+struct Enrol {
+    frame: Frame,
+    name: String,
+    wrong: Option<String>,
+    made: Option<Made>,
+}
+
+/// A token that was just made.
+struct Made {
+    command: String,
+    good_until: Moment,
+}
+
+async fn enrol_form(visitor: Visitor, _: Ask) -> Answer {
+    let frame = visitor.frame.of(Tab::Fleet, "Add a host");
+    page(StatusCode::OK, &Enrol { frame, name: String::new(), wrong: None, made: None })
+}
+
+async fn enrol(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
+    let frame = visitor.frame.of(Tab::Fleet, "Add a host");
+    let name = form.text("host_name").to_owned();
+    let host_name = match form.given("host_name").map(DisplayName::new).transpose() {
+        Ok(host_name) => host_name,
+        Err(error) => {
+            let wrong = Some(words::capitalised(&error.to_string()));
+            return page(StatusCode::UNPROCESSABLE_ENTITY, &Enrol { frame, name, wrong, made: None });
+        }
+    };
+    let url = ask.state.settings.server_url(&ask.host, ask.client.https);
+    let request = EnrollmentTokenRequest { host_name };
+    let made = ask.state.accounts.create_enrollment_token(&visitor.caller, request, &url).await?;
+    let good_until = Moment::exact(made.expires_at, frame.now);
+    let made = Some(Made { command: made.command, good_until });
+    page(StatusCode::CREATED, &Enrol { frame, name, wrong: None, made })
+}

@@ -1,0 +1,349 @@
+//! A job: how it stands and why, what it did, what it said; and stopping it.
+
+use askama::Template;
+use http::StatusCode;
+use restic_manager_core::api::JobView;
+use restic_manager_core::id::{JobId, ScheduleId};
+use restic_manager_core::model::{ActorKind, ForgetResult, JobState, JobSummary, LogLine, LogStream};
+use restic_manager_core::restic::Progress;
+use restic_manager_core::time::Timestamp;
+
+use super::super::ask::Ask;
+use super::super::table::Answer;
+use super::fields::Fields;
+use super::frame::{Frame, Tab, Visitor};
+use super::log_tail::{LogTail, log_tail};
+use super::parts::{Mark, Moment, Prose, Tone, took};
+use super::table::{Route, act, look};
+use super::{page, see_other, words};
+use crate::app::{App, AppError, ErrorKind};
+
+/// Lines of the log that are shown.
+const LINES: usize = 500;
+/// Seconds until the page of a job that is not over is loaded again.
+const REFRESH: u32 = 3;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![look("/jobs/{id}", job), look("/jobs/{id}/cancel", cancel_form), act("/jobs/{id}/cancel", cancel)]
+}
+
+/// What a job is called, and what it belongs to.
+struct Title {
+    id: String,
+    kind: &'static str,
+    group: Option<String>,
+    host: String,
+    host_href: String,
+    repo: String,
+    repo_href: String,
+    state: Mark,
+}
+
+#[derive(Template)]
+#[template(path = "job.html")]
+struct JobPage {
+    frame: Frame,
+    title: Title,
+    /// Whether the page loads itself again, could do so, or has no reason to.
+    live: Option<bool>,
+    may_cancel: bool,
+    cancel_asked: Option<Moment>,
+    hold: Option<(Prose, Prose)>,
+    end: Option<End>,
+    progress: Option<ProgressView>,
+    steps: Vec<Step>,
+    facts: Vec<(&'static str, String)>,
+    summary: Vec<(&'static str, String)>,
+    missing: Vec<String>,
+    forgotten: Vec<ForgetResult>,
+    log: LogView,
+}
+
+/// How it ended, when there is something to say of it.
+struct End {
+    tone: Tone,
+    message: Prose,
+    hint: Option<Prose>,
+}
+
+struct Step {
+    name: &'static str,
+    at: Option<Moment>,
+    note: String,
+    tone: Option<Tone>,
+}
+
+struct ProgressView {
+    percent: String,
+    files: String,
+    bytes: String,
+    remaining: Option<String>,
+    errors: Option<String>,
+    current: Vec<String>,
+}
+
+struct LogView {
+    lines: Vec<LogRow>,
+    cut: bool,
+}
+
+struct LogRow {
+    n: u64,
+    at: Moment,
+    stream: &'static str,
+    text: String,
+    /// How many lines before this one are not kept.
+    gap: Option<String>,
+}
+
+async fn job(visitor: Visitor, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    let fields = Fields::parse(ask.query_text().as_bytes());
+    let app = &ask.state.app;
+    let now = visitor.frame.now;
+    let view = app.job(id).await?;
+    let asker = asker(app, &view).await?;
+    let tail = log_tail(app, id, LINES).await?;
+    let live = (!view.job.state.is_final()).then(|| fields.text("live") != "off");
+    let mut frame = visitor.frame.of(Tab::Jobs, name(&view));
+    frame.refresh = live.filter(|live| *live).map(|_| REFRESH);
+    let job = &view.job;
+    let summary = job.summary.clone().unwrap_or_default();
+    page(
+        StatusCode::OK,
+        &JobPage {
+            frame,
+            title: title(&view),
+            live,
+            may_cancel: !job.state.is_final() && job.cancel_requested_at.is_none(),
+            cancel_asked: job
+                .cancel_requested_at
+                .filter(|_| !job.state.is_final())
+                .map(|at| Moment::new(at, now)),
+            hold: view
+                .hold
+                .as_ref()
+                .map(|hold| (Prose::sentence(hold.sentence()), Prose::sentence(hold.remedy()))),
+            end: end(&view),
+            progress: view.progress.as_ref().map(progress),
+            steps: steps(&view, now),
+            facts: facts(&view, asker),
+            summary: produced(&summary),
+            missing: summary.missing_paths,
+            forgotten: summary.forget,
+            log: log_view(tail),
+        },
+    )
+}
+
+#[derive(Template)]
+#[template(path = "cancel.html")]
+struct CancelPage {
+    frame: Frame,
+    title: Title,
+    runs: bool,
+}
+
+async fn cancel_form(visitor: Visitor, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    let view = ask.state.app.job(id).await?;
+    if view.job.state.is_final() {
+        return Ok(see_other(&format!("/jobs/{id}")));
+    }
+    let frame = visitor.frame.of(Tab::Jobs, "Cancel a job");
+    page(StatusCode::OK, &CancelPage { frame, title: title(&view), runs: view.job.state.occupies() })
+}
+
+async fn cancel(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    ask.state.app.cancel_job(&visitor.caller, id).await?;
+    Ok(see_other(&format!("/jobs/{id}")))
+}
+
+/// The job in words: `Backup of home on web1`.
+fn name(view: &JobView) -> String {
+    let kind = words::kind(view.job.kind);
+    match &view.group_name {
+        Some(group) => format!("{kind} of {group} on {}", view.host_name),
+        None => format!("{kind} of {} on {}", view.repo_name, view.host_name),
+    }
+}
+
+fn title(view: &JobView) -> Title {
+    let job = &view.job;
+    Title {
+        id: job.id.to_string(),
+        kind: words::kind(job.kind),
+        group: view.group_name.clone(),
+        host: view.host_name.clone(),
+        host_href: format!("/hosts/{}", job.host_id),
+        repo: view.repo_name.clone(),
+        repo_href: format!("/repos/{}", job.repo_id),
+        state: Mark::job(job.state).boxed(),
+    }
+}
+
+/// Who asked for it; a schedule by its name while it is there.
+async fn asker(app: &App, view: &JobView) -> Result<String, AppError> {
+    let actor = &view.job.actor;
+    if actor.kind != ActorKind::Schedule {
+        return Ok(words::actor(actor));
+    }
+    let Ok(id) = actor.name.parse::<ScheduleId>() else { return Ok(words::actor(actor)) };
+    match app.schedule(view.job.host_id, id).await {
+        Ok(found) => Ok(format!("schedule {}", found.schedule.name)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok("a schedule that is gone".to_owned()),
+        Err(error) => Err(error),
+    }
+}
+
+fn end(view: &JobView) -> Option<End> {
+    let job = &view.job;
+    let message = job.message.as_deref().filter(|message| !message.is_empty())?;
+    let tone = match job.state {
+        JobState::Succeeded => return None,
+        JobState::Queued
+        | JobState::Dispatched
+        | JobState::Running
+        | JobState::Warning
+        | JobState::Failed
+        | JobState::Cancelled
+        | JobState::Lost
+        | JobState::Superseded
+        | JobState::Withdrawn => Tone::of_job(job.state),
+    };
+    Some(End { tone, message: Prose::sentence(message), hint: job.hint.as_deref().map(Prose::sentence) })
+}
+
+/// Asked, sent, started, ended: when, and how long it took from one to the next.
+fn steps(view: &JobView, now: Timestamp) -> Vec<Step> {
+    let job = &view.job;
+    let since = |from: Option<Timestamp>, at: Option<Timestamp>| match (from, at) {
+        (Some(from), Some(at)) if at >= from => format!("after {}", words::took(at.millis_since(from))),
+        _ => String::new(),
+    };
+    let step = |name, from, at: Option<Timestamp>, tone| Step {
+        name,
+        at: at.map(|at| Moment::new(at, now)),
+        note: since(from, at),
+        tone: at.is_some().then_some(tone),
+    };
+    let created = Some(job.created_at);
+    let before_start = job.dispatched_at.or(created);
+    let ended = match job.state {
+        JobState::Queued | JobState::Dispatched | JobState::Running => "Ended",
+        JobState::Succeeded => "Succeeded",
+        JobState::Warning => "Ended with a warning",
+        JobState::Failed => "Failed",
+        JobState::Cancelled => "Cancelled",
+        JobState::Lost => "Lost",
+        JobState::Superseded => "Superseded",
+        JobState::Withdrawn => "Withdrawn",
+    };
+    let mut last = step(ended, job.started_at, job.finished_at, Tone::of_job(job.state));
+    if last.at.is_none()
+        && let Some(so_far) = took(view, now)
+    {
+        last.note = format!("running for {so_far}");
+    }
+    vec![
+        step("Asked for", None, created, Tone::Live),
+        step("Sent to the agent", created, job.dispatched_at, Tone::Live),
+        step("Started", before_start, job.started_at, Tone::Live),
+        last,
+    ]
+}
+
+fn facts(view: &JobView, asker: String) -> Vec<(&'static str, String)> {
+    let job = &view.job;
+    let mut facts = vec![("Asked by", asker)];
+    if let Some(slot) = job.slot {
+        facts.push(("Slot", words::exact(slot)));
+    }
+    if job.attempt > 1 {
+        facts.push(("Attempt", job.attempt.to_string()));
+    }
+    if let Some(class) = job.class {
+        facts.push(("Outcome", class.as_str().replace('_', " ")));
+    }
+    if let Some(code) = job.exit_code {
+        facts.push(("Exit code", code.to_string()));
+    }
+    facts.push(("Id", job.id.to_string()));
+    facts
+}
+
+fn progress(progress: &Progress) -> ProgressView {
+    let of = |done: String, total: String| format!("{done} of {total}");
+    ProgressView {
+        percent: format!("{:.1}", progress.percent),
+        files: of(words::number(progress.files_done), words::count(progress.files_total, "file")),
+        bytes: of(words::size(progress.bytes_done), words::size(progress.bytes_total)),
+        remaining: progress
+            .seconds_remaining
+            .and_then(|seconds| i64::try_from(seconds).ok())
+            .map(|seconds| format!("about {} left", words::took(seconds.saturating_mul(1000)))),
+        errors: (progress.error_count > 0)
+            .then(|| format!("{} not read", words::count(progress.error_count, "file"))),
+        current: progress.current_files.clone(),
+    }
+}
+
+/// What a job produced, in words; what it does not say is left out.
+fn produced(summary: &JobSummary) -> Vec<(&'static str, String)> {
+    let number = |value: Option<u64>| value.map(words::number);
+    let size = |value: Option<u64>| value.map(words::size);
+    let prune = summary.prune.unwrap_or_default();
+    [
+        ("Snapshot", summary.snapshot_id.clone()),
+        ("New files", number(summary.files_new)),
+        ("Changed files", number(summary.files_changed)),
+        ("Unchanged files", number(summary.files_unmodified)),
+        ("Looked at", looked_at(summary)),
+        ("Added", size(summary.bytes_added)),
+        ("Added as stored", size(summary.bytes_stored)),
+        ("Items not read", number(summary.unreadable_items)),
+        ("restic ran for", summary.seconds.map(|seconds| words::took((seconds * 1000.0) as i64))),
+        (
+            "Repository",
+            summary.adopted.map(|adopted| if adopted { "was there already" } else { "made" }.to_owned()),
+        ),
+        ("Found", summary.check.map(|check| check.as_str().replace('_', " "))),
+        ("Data read", summary.check_subset_pct.map(|percent| format!("{percent} %"))),
+        ("Removed", size(prune.removed_bytes)),
+        ("Left", size(prune.remaining_bytes)),
+        ("Locks seen", Some(summary.locks.len()).filter(|seen| *seen > 0).map(|seen| seen.to_string())),
+        ("Locks removed", number(summary.locks_removed)),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+    .collect()
+}
+
+fn looked_at(summary: &JobSummary) -> Option<String> {
+    let files = words::count(summary.files_processed?, "file");
+    Some(match summary.bytes_processed {
+        Some(bytes) => format!("{files}, {}", words::size(bytes)),
+        None => files,
+    })
+}
+
+fn log_view(tail: LogTail) -> LogView {
+    let mut expected = None;
+    let row = |line: LogLine| {
+        let missing = expected.map_or(0, |expected: u64| line.n.saturating_sub(expected));
+        expected = Some(line.n + 1);
+        LogRow {
+            n: line.n + 1,
+            at: Moment::clock(line.at),
+            stream: match line.stream {
+                LogStream::Stdout => "stdout",
+                LogStream::Stderr => "stderr",
+                LogStream::Agent => "agent",
+            },
+            text: line.text,
+            gap: (missing > 0).then(|| words::count(missing, "line")),
+        }
+    };
+    LogView { lines: tail.lines.into_iter().map(row).collect(), cut: tail.cut }
+}

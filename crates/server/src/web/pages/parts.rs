@@ -1,0 +1,278 @@
+//! Small pieces of pages. Each is a template of its own, so that whatever text it holds is escaped.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use restic_manager_core::api::{JobView, Presence};
+use restic_manager_core::model::{CheckStatus, JobState};
+use restic_manager_core::schedule::Zone;
+use restic_manager_core::time::Timestamp;
+
+use super::words;
+
+/// Good, bad, or neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tone {
+    Ok,
+    Warn,
+    Bad,
+    Live,
+    Off,
+}
+
+impl Tone {
+    /// The class in the style sheet.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Live => "live",
+            Self::Off => "off",
+        }
+    }
+
+    /// How a job stands.
+    pub(super) const fn of_job(state: JobState) -> Self {
+        match state {
+            JobState::Succeeded => Self::Ok,
+            JobState::Warning => Self::Warn,
+            JobState::Failed | JobState::Lost => Self::Bad,
+            JobState::Running | JobState::Dispatched => Self::Live,
+            JobState::Queued | JobState::Cancelled | JobState::Superseded | JobState::Withdrawn => Self::Off,
+        }
+    }
+}
+
+/// An instant: roughly to read, exactly to point at. Or the word for there being none.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = r#"{% if let Some(stamp) = stamp %}<time datetime="{{ stamp.0 }}" title="{{ stamp.1 }}">{{ text }}</time>{% else %}<span class="dim">{{ text }}</span>{% endif %}"#
+)]
+pub(super) struct Moment {
+    stamp: Option<(String, String)>,
+    text: String,
+}
+
+impl HtmlSafe for Moment {}
+
+impl Moment {
+    /// How long ago, or in how long.
+    pub(super) fn new(at: Timestamp, now: Timestamp) -> Self {
+        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::ago(at, now) }
+    }
+
+    /// The same, or a word for there being none.
+    pub(super) fn or(at: Option<Timestamp>, now: Timestamp, none: &str) -> Self {
+        match at {
+            Some(at) => Self::new(at, now),
+            None => Self { stamp: None, text: none.to_owned() },
+        }
+    }
+
+    /// The date and the time.
+    pub(super) fn exact(at: Timestamp, now: Timestamp) -> Self {
+        Self { stamp: Some((at.to_string(), words::ago(at, now))), text: words::exact(at) }
+    }
+
+    /// The time of day in UTC.
+    pub(super) fn clock(at: Timestamp) -> Self {
+        let exact = words::exact(at);
+        let text = exact.get(11..19).unwrap_or(&exact).to_owned();
+        Self { stamp: Some((at.to_string(), exact)), text }
+    }
+
+    /// A slot in the zone of its schedule.
+    pub(super) fn slot(at: Timestamp, zone: &Zone) -> Self {
+        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::slot(at, zone) }
+    }
+}
+
+/// A word that is good or bad.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = r#"<span class="mark {{ tone.as_str() }}{% if boxed %} boxed{% endif %}{% if moving %} moving{% endif %}">{{ text }}</span>"#
+)]
+pub(super) struct Mark {
+    tone: Tone,
+    text: String,
+    boxed: bool,
+    moving: bool,
+}
+
+impl HtmlSafe for Mark {}
+
+impl Mark {
+    /// A word.
+    pub(super) fn new(tone: Tone, text: impl Into<String>) -> Self {
+        Self { tone, text: text.into(), boxed: false, moving: false }
+    }
+
+    /// The state of a job.
+    pub(super) fn job(state: JobState) -> Self {
+        let moving = state == JobState::Running;
+        Self { moving, ..Self::new(Tone::of_job(state), words::state(state)) }
+    }
+
+    /// Whether a host is in contact.
+    pub(super) fn presence(presence: Presence) -> Self {
+        match presence {
+            Presence::Online => Self::new(Tone::Ok, "online"),
+            Presence::Offline => Self::new(Tone::Bad, "offline"),
+            Presence::NeverSeen => Self::new(Tone::Warn, "never seen"),
+        }
+    }
+
+    /// What a check found.
+    pub(super) fn check(status: CheckStatus) -> Self {
+        match status {
+            CheckStatus::Ok => Self::new(Tone::Ok, "no errors"),
+            CheckStatus::ErrorsFound => Self::new(Tone::Bad, "errors found"),
+            CheckStatus::Locked => Self::new(Tone::Warn, "could not look: locked"),
+            CheckStatus::Failed => Self::new(Tone::Warn, "could not look"),
+        }
+    }
+
+    /// The same in a box, for a headline.
+    pub(super) fn boxed(self) -> Self {
+        Self { boxed: true, ..self }
+    }
+}
+
+/// A sentence of ours, in which names and commands stand between backticks.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = r#"{% for (code, text) in pieces %}{% if *code %}<code>{{ text }}</code>{% else %}{{ text }}{% endif %}{% endfor %}"#
+)]
+pub(super) struct Prose {
+    pieces: Vec<(bool, String)>,
+}
+
+impl HtmlSafe for Prose {}
+
+impl Prose {
+    /// The sentence as it is.
+    pub(super) fn new(text: &str) -> Self {
+        // An odd backtick is one of its own.
+        if !text.matches('`').count().is_multiple_of(2) {
+            return Self { pieces: vec![(false, text.to_owned())] };
+        }
+        let pieces = text.split('`').enumerate().map(|(at, piece)| (at % 2 == 1, piece.to_owned()));
+        Self { pieces: pieces.filter(|(_, piece)| !piece.is_empty()).collect() }
+    }
+
+    /// The sentence with a capital at its begin.
+    pub(super) fn sentence(text: &str) -> Self {
+        Self::new(&words::capitalised(text))
+    }
+}
+
+/// The way to the further pages of a list.
+#[derive(Debug, Template)]
+#[template(
+    ext = "html",
+    source = r#"{% if first.is_some() || next.is_some() %}<nav class="pager" aria-label="Pages of this list">{% if let Some(path) = first %}<a href="{{ path }}">First page</a>{% endif %}{% if let Some(path) = next %}<a href="{{ path }}" rel="next">Next page</a>{% endif %}</nav>{% endif %}"#
+)]
+pub(super) struct Pager {
+    /// Where the list begins, when this is not its begin.
+    pub(super) first: Option<String>,
+    /// Where it goes on.
+    pub(super) next: Option<String>,
+}
+
+impl HtmlSafe for Pager {}
+
+/// A job in a list.
+pub(super) struct JobLine {
+    pub(super) href: String,
+    pub(super) state: Mark,
+    pub(super) kind: &'static str,
+    pub(super) group: Option<String>,
+    pub(super) host: String,
+    pub(super) host_href: String,
+    pub(super) repo: String,
+    pub(super) repo_href: String,
+    pub(super) actor: String,
+    pub(super) when: Moment,
+    pub(super) took: Option<String>,
+    pub(super) note: Option<Prose>,
+}
+
+impl JobLine {
+    /// The line of a job.
+    pub(super) fn new(view: &JobView, now: Timestamp) -> Self {
+        let job = &view.job;
+        let attempt = if job.attempt > 1 { format!(", attempt {}", job.attempt) } else { String::new() };
+        Self {
+            href: format!("/jobs/{}", job.id),
+            state: Mark::job(job.state),
+            kind: words::kind(job.kind),
+            group: view.group_name.clone(),
+            host: view.host_name.clone(),
+            host_href: format!("/hosts/{}", job.host_id),
+            repo: view.repo_name.clone(),
+            repo_href: format!("/repos/{}", job.repo_id),
+            actor: format!("{}{attempt}", words::actor(&job.actor)),
+            when: Moment::new(job.finished_at.or(job.started_at).unwrap_or(job.created_at), now),
+            took: took(view, now),
+            note: note(view),
+        }
+    }
+}
+
+/// How long it ran, or how long it has been running.
+pub(super) fn took(view: &JobView, now: Timestamp) -> Option<String> {
+    let started = view.job.started_at?;
+    let until = view.job.finished_at.unwrap_or(now);
+    Some(words::took(until.millis_since(started)))
+}
+
+/// What there is to say of a job that does not simply succeed.
+fn note(view: &JobView) -> Option<Prose> {
+    match view.job.state {
+        JobState::Succeeded => None,
+        JobState::Queued => view.hold_sentence.as_deref().map(Prose::new),
+        JobState::Running => view.progress.as_ref().map(|progress| {
+            Prose::new(&format!("{:.0} %, {} read", progress.percent, words::size(progress.bytes_done)))
+        }),
+        JobState::Dispatched
+        | JobState::Warning
+        | JobState::Failed
+        | JobState::Cancelled
+        | JobState::Lost
+        | JobState::Superseded
+        | JobState::Withdrawn => view.job.message.as_deref().map(Prose::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_between_backticks_are_code_and_harmless() {
+        let shown = |text: &str| Prose::new(text).to_string();
+        assert_eq!(shown("host `<b>` is `x`"), "host <code>&#60;b&#62;</code> is <code>x</code>");
+        assert_eq!(shown("an odd ` stays"), "an odd ` stays");
+        assert_eq!(shown(""), "");
+    }
+
+    #[test]
+    fn an_instant_carries_its_exact_time() {
+        let now = Timestamp::from_millis(1_795_000_000_000);
+        let shown = Moment::new(now - 180_000, now).to_string();
+        assert_eq!(
+            shown,
+            r#"<time datetime="2026-11-18T11:03:40Z" title="2026-11-18 11:03:40 UTC">3 min ago</time>"#
+        );
+        assert_eq!(Moment::or(None, now, "never").to_string(), r#"<span class="dim">never</span>"#);
+    }
+
+    #[test]
+    fn a_word_is_escaped() {
+        let mark = Mark::new(Tone::Bad, "<i>").boxed();
+        assert_eq!(mark.to_string(), r#"<span class="mark bad boxed">&#60;i&#62;</span>"#);
+    }
+}

@@ -1,0 +1,152 @@
+//! One's own account: the session, and the API tokens of programs.
+
+use askama::Template;
+use http::StatusCode;
+use restic_manager_core::api::{TokenInfo, TokenRequest, TokenResponse};
+use restic_manager_core::id::TokenId;
+use restic_manager_core::text::DisplayName;
+use restic_manager_core::time::Timestamp;
+
+use super::super::answer::Refusal;
+use super::super::ask::Ask;
+use super::super::table::Answer;
+use super::fields::Fields;
+use super::fleet::pager;
+use super::frame::{Frame, Tab, Visitor};
+use super::parts::{Mark, Moment, Pager, Tone};
+use super::table::{Route, act, look};
+use super::{ROWS, page, see_other, words};
+use crate::app::{ErrorKind, ListQuery};
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        look("/settings", settings),
+        act("/settings/tokens", make),
+        act("/settings/tokens/{id}/revoke", revoke),
+    ]
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct Settings {
+    frame: Frame,
+    username: String,
+    ends: Moment,
+    draft: Draft,
+    made: Option<TokenResponse>,
+    tokens: Vec<TokenLine>,
+    pager: Pager,
+}
+
+/// The form of a new token as it was typed, with what is wrong at each field.
+#[derive(Default)]
+struct Draft {
+    name: String,
+    days: String,
+    wrong_name: Option<String>,
+    wrong_days: Option<String>,
+}
+
+struct TokenLine {
+    name: String,
+    state: Mark,
+    made: Moment,
+    used: Moment,
+    ends: Moment,
+    revoke_path: Option<String>,
+}
+
+async fn settings(visitor: Visitor, ask: Ask) -> Answer {
+    show(StatusCode::OK, visitor, &ask, Draft { days: "90".to_owned(), ..Draft::default() }, None).await
+}
+
+async fn make(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
+    let mut draft = Draft {
+        name: form.text("name").to_owned(),
+        days: form.text("expires_in_days").to_owned(),
+        ..Draft::default()
+    };
+    let request = match request(&form) {
+        Ok(request) => request,
+        Err((wrong_name, wrong_days)) => {
+            draft = Draft { wrong_name, wrong_days, ..draft };
+            return show(StatusCode::UNPROCESSABLE_ENTITY, visitor, &ask, draft, None).await;
+        }
+    };
+    let error = match ask.state.accounts.create_token(&visitor.caller, request).await {
+        Ok(made) => {
+            let draft = Draft { days: "90".to_owned(), ..Draft::default() };
+            return show(StatusCode::CREATED, visitor, &ask, draft, Some(made)).await;
+        }
+        Err(error) => error,
+    };
+    let wrong = Some(words::capitalised(&error.to_string()));
+    match (error.kind(), error.code()) {
+        (_, "name_taken") => draft.wrong_name = wrong,
+        (ErrorKind::Invalid, _) => {
+            draft.wrong_days =
+                wrong.map(|text| words::capitalised(text.trim_start_matches("`expires_in_days`: ")));
+        }
+        _ => return Err(error.into()),
+    }
+    let status = Refusal::from(error).told().status;
+    show(status, visitor, &ask, draft, None).await
+}
+
+async fn revoke(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
+    let id: TokenId = ask.id("id", "API token")?;
+    ask.state.accounts.revoke_token(&visitor.caller, id).await?;
+    Ok(see_other("/settings"))
+}
+
+/// What the form asks for, or what is wrong with its name and its days.
+fn request(form: &Fields) -> Result<TokenRequest, (Option<String>, Option<String>)> {
+    let name = DisplayName::new(form.text("name")).map_err(|error| words::capitalised(&error.to_string()));
+    let days = form.given("expires_in_days").map(str::parse::<u32>).transpose();
+    let days = days.map_err(|_| "Give the days as a whole number, such as 90".to_owned());
+    match (name, days) {
+        (Ok(name), Ok(expires_in_days)) => Ok(TokenRequest { name, expires_in_days }),
+        (name, days) => Err((name.err(), days.err())),
+    }
+}
+
+async fn show(
+    status: StatusCode,
+    visitor: Visitor,
+    ask: &Ask,
+    draft: Draft,
+    made: Option<TokenResponse>,
+) -> Answer {
+    let fields = Fields::parse(ask.query_text().as_bytes());
+    let now = visitor.frame.now;
+    let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
+    let listed = ask.state.accounts.tokens(&visitor.caller, &list).await?;
+    page(
+        status,
+        &Settings {
+            username: visitor.caller.username.to_string(),
+            ends: Moment::new(visitor.session.expires_at, now),
+            draft,
+            made,
+            tokens: listed.items.into_iter().map(|info| token_line(info, now)).collect(),
+            pager: pager("/settings", &[], list.cursor.is_some(), listed.next_cursor.as_deref()),
+            frame: visitor.frame.of(Tab::Settings, "Settings"),
+        },
+    )
+}
+
+fn token_line(info: TokenInfo, now: Timestamp) -> TokenLine {
+    let (state, good) = match info.revoked_at {
+        Some(_) => (Mark::new(Tone::Off, "revoked"), false),
+        None if now >= info.expires_at => (Mark::new(Tone::Off, "expired"), false),
+        None => (Mark::new(Tone::Ok, "good"), true),
+    };
+    TokenLine {
+        name: info.name.to_string(),
+        state,
+        made: Moment::new(info.created_at, now),
+        used: Moment::or(info.last_used_at, now, "never"),
+        ends: Moment::new(info.revoked_at.unwrap_or(info.expires_at), now),
+        revoke_path: good.then(|| format!("/settings/tokens/{}/revoke", info.id)),
+    }
+}
