@@ -134,7 +134,7 @@ pub async fn locks_in_the_way_are_known(store: &Arc<dyn Store>) {
     assert_eq!(seen().await, (Some(2), Some(at(10))), "a job that shares says nothing of other locks");
     run(JobKind::Check, OutcomeClass::Ok, 30, with_locks(&[], None)).await;
     assert_eq!(seen().await, (Some(0), Some(at(30))));
-    run(JobKind::Unlock, OutcomeClass::Ok, 40, with_locks(&[one.clone()], Some(0))).await;
+    run(JobKind::Unlock, OutcomeClass::Ok, 40, with_locks(std::slice::from_ref(&one), Some(0))).await;
     assert_eq!(seen().await, (Some(1), Some(at(40))));
     run(JobKind::Unlock, OutcomeClass::Ok, 50, with_locks(&met, Some(1))).await;
     assert_eq!(seen().await, (Some(1), Some(at(40))), "which of them is left, nobody said");

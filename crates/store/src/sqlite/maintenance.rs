@@ -90,7 +90,7 @@ impl Maintenance for SqliteStore {
         let good: Vec<&MaintenanceCommit> = commits.iter().filter(fresh).collect();
         let made = make_jobs(&mut tx, &good).await?;
         put_wakes(&mut tx, &good).await?;
-        let entries: Vec<AuditEntry> = made.values().map(|job| audit(job)).collect();
+        let entries: Vec<AuditEntry> = made.values().map(audit).collect();
         audit::write_all(&mut tx, &entries).await?;
         tx.commit().await.doing(doing)?;
         let outcome = |commit: &MaintenanceCommit| match revisions.get(&commit.repo_id) {

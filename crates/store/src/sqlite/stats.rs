@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::RepoId;
-use restic_manager_core::model::RepoStats;
+use restic_manager_core::model::{CheckStatus, RepoStats};
 use restic_manager_core::time::Timestamp;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -75,7 +75,7 @@ async fn put(connection: &mut SqliteConnection, id: RepoId, stats: &RepoStats) -
     .bind(stats.uncompressed_bytes.map(integer))
     .bind(stats.snapshot_count.map(integer))
     .bind(stats.measured_at.map(Timestamp::as_millis))
-    .bind(stats.last_check.map(|status| status.as_str()))
+    .bind(stats.last_check.map(CheckStatus::as_str))
     .bind(stats.last_check_at.map(Timestamp::as_millis))
     .bind(stats.last_check_subset_pct)
     .bind(stats.last_prune_at.map(Timestamp::as_millis))

@@ -6,7 +6,7 @@ use restic_manager_core::time::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::fault::Doing;
-use super::{SqliteStore, audit, hosts, jobs, repos, snapshots, work};
+use super::{SqliteStore, audit, hosts, jobs, maintenance, repos, snapshots, views, work};
 use crate::{AuditFilter, Cursor, JobFilter, Meta, PageRequest, StoreError};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
@@ -129,6 +129,21 @@ async fn no_page_of_jobs_goes_through_all_jobs() {
     let steps = plan(&store, all.sql().as_str()).await;
     let scans: Vec<_> = steps.iter().filter(|step| goes_through_all(step)).collect();
     assert_eq!(scans, ["SCAN jobs USING COVERING INDEX sqlite_autoindex_jobs_1"], "{steps:#?}");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_tick_of_maintenance_reads_what_is_due_and_nothing_of_the_fleet() {
+    let (store, _folder) = file_store().await;
+    let steps = plan(&store, maintenance::DUE).await;
+    assert_eq!(steps, ["SEARCH repos USING COVERING INDEX repos_by_wake (wake_at>? AND wake_at<?)"]);
+    assert_searches(&store, "rows", views::ROWS).await;
+    assert_searches(&store, "newest jobs", &views::last_sql().unwrap()).await;
+    assert_searches(&store, "runners", &views::runners_sql()).await;
+    assert_searches(&store, "groups", &views::forget_sql().unwrap()).await;
+    let steps = plan(&store, &views::runners_sql()).await;
+    let sorts: Vec<_> = steps.iter().filter(|step| step.contains("TEMP B-TREE")).collect();
+    assert!(sorts.is_empty(), "the first of an index is the runner: {steps:#?}");
     store.close().await;
 }
 
