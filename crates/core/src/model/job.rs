@@ -408,6 +408,42 @@ pub struct Job {
     pub intent: JobIntent,
 }
 
+impl Job {
+    /// A job that was just asked for: the first attempt, of no run, in the queue.
+    pub fn queued(
+        id: JobId,
+        kind: JobKind,
+        host_id: HostId,
+        repo_id: RepoId,
+        actor: Actor,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            kind,
+            state: JobState::Queued,
+            host_id,
+            repo_id,
+            group_id: None,
+            run_id: None,
+            slot: None,
+            attempt: 1,
+            actor,
+            created_at,
+            dispatched_at: None,
+            started_at: None,
+            finished_at: None,
+            cancel_requested_at: None,
+            class: None,
+            exit_code: None,
+            message: None,
+            hint: None,
+            summary: None,
+            intent: JobIntent::default(),
+        }
+    }
+}
+
 /// What the asker of a job wanted beyond its kind. A job stores intent; its payload is made when it is dispatched.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use restic_manager_core::id::{HostId, JobId, SpoolId};
 use restic_manager_core::link::HEARTBEAT_EVERY;
-use restic_manager_core::model::{Actor, ActorKind, Host, HostFacts, Job, JobKind, JobState, Role};
+use restic_manager_core::model::{Actor, ActorKind, Host, HostFacts, Job, JobKind, Role};
 use restic_manager_core::wire::{CommandCancel, Hello, PROTOCOL, ServerMessage, Welcome, WireError};
 use restic_manager_store::{AttachmentRow, TakeSession, TakenSession};
 
@@ -123,29 +123,7 @@ impl Engine {
         actor: Actor,
     ) -> Job {
         let created_at = self.now();
-        Job {
-            id: JobId::mint(created_at, self.id_bytes()),
-            kind,
-            state: JobState::Queued,
-            host_id,
-            repo_id,
-            group_id: None,
-            run_id: None,
-            slot: None,
-            attempt: 1,
-            actor,
-            created_at,
-            dispatched_at: None,
-            started_at: None,
-            finished_at: None,
-            cancel_requested_at: None,
-            class: None,
-            exit_code: None,
-            message: None,
-            hint: None,
-            summary: None,
-            intent: restic_manager_core::model::JobIntent::default(),
-        }
+        Job::queued(JobId::mint(created_at, self.id_bytes()), kind, host_id, repo_id, actor, created_at)
     }
 
     async fn greeting(

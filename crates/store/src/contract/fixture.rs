@@ -300,29 +300,8 @@ pub(super) async fn tied(store: &Subject, text: &str) -> (Host, Repo) {
 }
 
 pub(super) fn job(kind: JobKind, host: &Host, repo: &Repo) -> Job {
-    Job {
-        id: mint(JobId::mint),
-        kind,
-        state: JobState::Queued,
-        host_id: host.id,
-        repo_id: repo.id,
-        group_id: None,
-        run_id: None,
-        slot: None,
-        attempt: 1,
-        actor: Actor { kind: ActorKind::User, name: "ada".to_owned() },
-        created_at: at(10),
-        dispatched_at: None,
-        started_at: None,
-        finished_at: None,
-        cancel_requested_at: None,
-        class: None,
-        exit_code: None,
-        message: None,
-        hint: None,
-        summary: None,
-        intent: restic_manager_core::model::JobIntent::default(),
-    }
+    let ada = Actor { kind: ActorKind::User, name: "ada".to_owned() };
+    Job::queued(mint(JobId::mint), kind, host.id, repo.id, ada, at(10))
 }
 
 /// A backup job of a group.
@@ -403,28 +382,14 @@ pub(super) fn run(
 
 /// A run that fired, with its first job.
 pub(super) fn fired(run: &Run) -> FiredRun {
+    let nightly = Actor { kind: ActorKind::Schedule, name: "nightly".to_owned() };
+    let (host_id, repo_id) = (run.host_id, run.key.repo_id);
     let job = Job {
-        id: mint(JobId::mint),
-        kind: JobKind::Backup,
-        state: JobState::Queued,
-        host_id: run.host_id,
-        repo_id: run.key.repo_id,
         group_id: Some(run.key.group_id),
         run_id: Some(run.id),
         slot: Some(run.key.slot),
         attempt: run.attempt,
-        actor: Actor { kind: ActorKind::Schedule, name: "nightly".to_owned() },
-        created_at: at(10),
-        dispatched_at: None,
-        started_at: None,
-        finished_at: None,
-        cancel_requested_at: None,
-        class: None,
-        exit_code: None,
-        message: None,
-        hint: None,
-        summary: None,
-        intent: restic_manager_core::model::JobIntent::default(),
+        ..Job::queued(mint(JobId::mint), JobKind::Backup, host_id, repo_id, nightly, at(10))
     };
     FiredRun { run: run.clone(), job: Some(job) }
 }

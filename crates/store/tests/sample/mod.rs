@@ -12,8 +12,8 @@ use restic_manager_core::id::{
     AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, RepoId, RunId, ScheduleId,
 };
 use restic_manager_core::model::{
-    Actor, AppendOnly, Attachment, AuditEntry, Host, HostFacts, Job, JobKind, JobState, LogLine, LogStream,
-    Repo, Role, Run, RunKey, RunState,
+    Actor, AppendOnly, Attachment, AuditEntry, Host, HostFacts, Job, JobKind, LogLine, LogStream, Repo, Role,
+    Run, RunKey, RunState,
 };
 use restic_manager_core::text::{DisplayName, ResticHost};
 use restic_manager_core::time::{HOUR, Timestamp};
@@ -107,29 +107,7 @@ pub(crate) async fn host(store: &dyn Store, name: &str, repo_id: RepoId) -> Host
 
 /// A job that waits.
 pub(crate) fn job(host_id: HostId, repo_id: RepoId, kind: JobKind) -> Job {
-    Job {
-        id: mint(JobId::mint),
-        kind,
-        state: JobState::Queued,
-        host_id,
-        repo_id,
-        group_id: None,
-        run_id: None,
-        slot: None,
-        attempt: 1,
-        actor: Actor::system(),
-        created_at: NOW,
-        dispatched_at: None,
-        started_at: None,
-        finished_at: None,
-        cancel_requested_at: None,
-        class: None,
-        exit_code: None,
-        message: None,
-        hint: None,
-        summary: None,
-        intent: restic_manager_core::model::JobIntent::default(),
-    }
+    Job::queued(mint(JobId::mint), kind, host_id, repo_id, Actor::system(), NOW)
 }
 
 /// Runs of one schedule at as many slots, with a job each that waits.
