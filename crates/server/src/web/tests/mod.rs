@@ -4,6 +4,7 @@ mod accounts;
 mod contract;
 mod doors;
 mod following;
+mod maintenance;
 mod requests;
 
 use std::sync::Arc;
