@@ -150,7 +150,7 @@ impl JobState {
         Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 
-    /// Whether nothing can follow.
+    /// Whether it is over. What was only presumed (lost, withdrawn) may still be corrected by what the agent says.
     pub const fn is_final(self) -> bool {
         match self {
             Self::Queued | Self::Dispatched | Self::Running => false,
@@ -223,8 +223,17 @@ impl JobEvent {
         match self {
             Self::Dispatch | Self::CancelQueued => &[JobState::Queued],
             Self::Requeue => &[JobState::Dispatched],
-            Self::Start => &[JobState::Dispatched],
-            Self::Finish(_) | Self::Lose => &[JobState::Dispatched, JobState::Running],
+            // A job that was put back in the queue may have reached its agent all the same.
+            Self::Start => &[JobState::Queued, JobState::Dispatched],
+            // Evidence beats presumption: a job that was given up is over as its agent says, whenever it says so.
+            Self::Finish(_) => &[
+                JobState::Queued,
+                JobState::Dispatched,
+                JobState::Running,
+                JobState::Lost,
+                JobState::Withdrawn,
+            ],
+            Self::Lose => &[JobState::Dispatched, JobState::Running],
             Self::Supersede | Self::Withdraw => &[JobState::Queued, JobState::Dispatched],
         }
     }
@@ -639,6 +648,18 @@ mod tests {
         (JobState::Queued, JobState::Cancelled),
         (JobState::Queued, JobState::Superseded),
         (JobState::Queued, JobState::Withdrawn),
+        (JobState::Queued, JobState::Running),
+        (JobState::Queued, JobState::Succeeded),
+        (JobState::Queued, JobState::Warning),
+        (JobState::Queued, JobState::Failed),
+        (JobState::Lost, JobState::Succeeded),
+        (JobState::Lost, JobState::Warning),
+        (JobState::Lost, JobState::Failed),
+        (JobState::Lost, JobState::Cancelled),
+        (JobState::Withdrawn, JobState::Succeeded),
+        (JobState::Withdrawn, JobState::Warning),
+        (JobState::Withdrawn, JobState::Failed),
+        (JobState::Withdrawn, JobState::Cancelled),
         (JobState::Dispatched, JobState::Queued),
         (JobState::Dispatched, JobState::Running),
         (JobState::Dispatched, JobState::Succeeded),
@@ -684,10 +705,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_follows_a_final_state() {
+    fn only_evidence_follows_a_final_state_and_only_one_that_was_presumed() {
         for state in JobState::ALL.into_iter().filter(|state| state.is_final()) {
+            let presumed = matches!(state, JobState::Lost | JobState::Withdrawn);
             for event in EVENTS {
-                assert!(transition(state, event).is_err());
+                let evidence = matches!(event, JobEvent::Finish(_));
+                assert_eq!(transition(state, event).is_ok(), presumed && evidence, "{state:?} {event:?}");
             }
         }
     }
