@@ -3,6 +3,7 @@
 use restic_manager_core::api::{AdminCredentialView, CredentialWrite};
 use restic_manager_core::id::{HostId, RepoId};
 use restic_manager_core::model::{CredentialInfo, CredentialKind};
+use restic_manager_core::secret::Secret;
 use restic_manager_store::{AttachmentRow, MaintenanceView, PutCredential, RunnerRow};
 
 use super::credentials::checked;
@@ -171,6 +172,6 @@ fn is_blank(write: &CredentialWrite) -> bool {
     write.url.trim().is_empty()
         && write.password.is_empty()
         && write.rest_user.as_deref().is_none_or(str::is_empty)
-        && write.rest_password.as_ref().is_none_or(|password| password.is_empty())
-        && write.env.values().all(|value| value.is_empty())
+        && write.rest_password.as_ref().is_none_or(Secret::is_empty)
+        && write.env.values().all(Secret::is_empty)
 }

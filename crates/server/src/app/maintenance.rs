@@ -62,7 +62,7 @@ impl App {
             MaintenanceAsk::Prune => {
                 self.require_admin(&view, runner).await?;
                 if view.check_errors_since.is_some() {
-                    return Err(held(&view, Hold::CheckErrors, "check_errors"));
+                    return Err(held(&view, &Hold::CheckErrors, "check_errors"));
                 }
                 JobKind::Prune
             }
@@ -313,7 +313,7 @@ impl App {
                 "no source group of repository `{}` has a retention policy",
                 view.repo.name
             ))),
-            ForgetNeeds::FutureSnapshots => Err(held(view, Hold::ClockSuspect, "clock_suspect")),
+            ForgetNeeds::FutureSnapshots => Err(held(view, &Hold::ClockSuspect, "clock_suspect")),
         }
     }
 
@@ -338,7 +338,7 @@ fn no_policies(message: String) -> AppError {
         .hint("give a source group a retention policy first: without one everything is kept")
 }
 
-fn held(view: &MaintenanceView, hold: Hold, code: &'static str) -> AppError {
+fn held(view: &MaintenanceView, hold: &Hold, code: &'static str) -> AppError {
     let message = format!("repository `{}`: {}", view.repo.name, hold.sentence());
     AppError::new(ErrorKind::Conflict, code, message).hint(hold.remedy())
 }

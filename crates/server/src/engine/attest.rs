@@ -1,5 +1,6 @@
 //! Which jobs may end stale locks of their own host by themselves.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use restic_manager_core::id::{HostId, JobId, RepoId};
@@ -62,16 +63,18 @@ impl OsNames {
     /// Whether the name of a host is known, and no other host of the repository goes by it.
     async fn unique(&mut self, store: &dyn Store, host: &Host, repo_id: RepoId) -> Result<bool, EngineError> {
         let Some(name) = &host.facts.os_hostname else { return Ok(false) };
-        if !self.repos.contains_key(&repo_id) {
+        if let Entry::Vacant(place) = self.repos.entry(repo_id) {
             let rows = store.attachments_of_repos(&[repo_id]).await?;
-            self.repos.insert(repo_id, rows.into_iter().map(|row| row.attachment.host_id).collect());
+            place.insert(rows.into_iter().map(|row| row.attachment.host_id).collect());
         }
         for other in self.repos.get(&repo_id).into_iter().flatten().filter(|other| **other != host.id) {
-            if !self.names.contains_key(other) {
-                let named = store.host(*other).await?.and_then(|other| other.facts.os_hostname);
-                self.names.insert(*other, named);
-            }
-            if self.names.get(other).is_some_and(|other| other.as_ref() == Some(name)) {
+            let named = match self.names.entry(*other) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    place.insert(store.host(*other).await?.and_then(|other| other.facts.os_hostname))
+                }
+            };
+            if named.as_ref() == Some(name) {
                 return Ok(false);
             }
         }
