@@ -7,6 +7,7 @@
 mod key;
 mod stored;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -212,6 +213,9 @@ impl Secrets {
 
     /// Takes what the server sent, by revision; what may be kept is on disk when this returns.
     ///
+    /// A revocation removes what is known whatever its revision, and leaves no trace: a host that is attached again
+    /// gets a credential whose revisions begin anew.
+    ///
     /// # Errors
     ///
     /// It cannot be written; the old file stands then.
@@ -224,32 +228,59 @@ impl Secrets {
             restic_id: update.restic_id.clone(),
             credential: update.credential.clone(),
         };
-        let kept = self.stored.credentials.iter().position(is_it);
-        let newest = self
-            .passing
-            .iter()
-            .chain(&self.stored.credentials)
-            .filter(|known| is_it(known))
-            .max_by_key(|known| known.revision);
-        if newest.is_some_and(|known| {
+        let known = self.passing.iter().chain(&self.stored.credentials).filter(|known| is_it(known));
+        let newest = known.max_by_key(|known| known.revision);
+        let is_old = |known: &StoredCredential| {
             known.revision > update.revision || (known.revision == update.revision && *known == new)
-        }) {
+        };
+        if update.credential.is_some() && newest.is_some_and(is_old) {
             return Ok(Applied::Unchanged);
         }
+        let passed = self.passing.len();
         self.passing.retain(|known| !is_it(known));
-        if !update.keep && update.credential.is_some() {
-            self.passing.push(new);
-            let Some(at) = kept else { return Ok(Applied::Changed) };
-            let before = self.stored.clone();
-            self.stored.credentials.remove(at);
-            return self.save_or(before);
+        let was_passing = self.passing.len() < passed;
+        let mut wanted = self.stored.clone();
+        wanted.credentials.retain(|known| !is_it(known));
+        if update.kind == CredentialKind::Repo {
+            // The server knows which repository is whose; what an older agent wrote is no answer any more.
+            wanted.unassigned = None;
         }
-        let before = self.stored.clone();
-        match kept {
-            Some(at) => self.stored.credentials[at] = new,
-            None => self.stored.credentials.push(new),
+        if update.credential.is_none() {
+            let replaced = self.replace(wanted)?;
+            return Ok(if was_passing { Applied::Changed } else { replaced });
         }
-        self.save_or(before)
+        if update.keep {
+            wanted.credentials.push(new);
+            return self.replace(wanted);
+        }
+        self.replace(wanted)?;
+        self.passing.push(new);
+        Ok(Applied::Changed)
+    }
+
+    /// Drops the credentials, of both kinds, of every repository that is not among `repos`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written; the old file stands then.
+    pub fn keep_only(&mut self, repos: &BTreeSet<RepoId>) -> Result<Applied, SecretsError> {
+        self.passing.retain(|known| repos.contains(&known.repo_id));
+        let mut wanted = self.stored.clone();
+        wanted.credentials.retain(|known| repos.contains(&known.repo_id));
+        self.replace(wanted)
+    }
+
+    /// Drops all credentials; the token stays.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written; the old file stands then.
+    pub fn forget_credentials(&mut self) -> Result<Applied, SecretsError> {
+        self.passing.clear();
+        let mut wanted = self.stored.clone();
+        wanted.credentials.clear();
+        wanted.unassigned = None;
+        self.replace(wanted)
     }
 
     /// Drops what must not outlive the session in which it came.
@@ -274,7 +305,11 @@ impl Secrets {
         Ok(write_atomically(&self.path, &sealed).map_err(StateError::io("write", &self.path))?)
     }
 
-    fn save_or(&mut self, before: Stored) -> Result<Applied, SecretsError> {
+    fn replace(&mut self, wanted: Stored) -> Result<Applied, SecretsError> {
+        if wanted == self.stored {
+            return Ok(Applied::Unchanged);
+        }
+        let before = std::mem::replace(&mut self.stored, wanted);
         match self.save() {
             Ok(()) => Ok(Applied::Changed),
             Err(error) => {

@@ -22,13 +22,14 @@ pub(super) struct Stored {
     pub(super) unassigned: Option<CredentialSecret>,
 }
 
-/// A credential by revision; without a secret it is revoked, and the revision is remembered.
+/// A credential by revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct StoredCredential {
     pub(super) repo_id: RepoId,
     pub(super) kind: CredentialKind,
     pub(super) revision: i64,
     pub(super) restic_id: Option<ResticRepoId>,
+    /// None in a file of an agent that remembered revocations; such a record is dropped when it is read.
     pub(super) credential: Option<CredentialSecret>,
 }
 
@@ -60,7 +61,11 @@ pub(super) fn read(plain: &[u8]) -> Result<Stored, String> {
     let wrong = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
     let form: Form = serde_json::from_slice(plain).map_err(wrong)?;
     match (form.form.as_deref(), form.repo_url) {
-        (Some(FORM), _) => serde_json::from_slice(plain).map_err(wrong),
+        (Some(FORM), _) => {
+            let mut stored: Stored = serde_json::from_slice(plain).map_err(wrong)?;
+            stored.credentials.retain(|known| known.credential.is_some());
+            Ok(stored)
+        }
         (Some(other), _) => Err(format!("it is of the form {other:?}; this agent is too old for it")),
         (None, Some(_)) => {
             let flat: Flat = serde_json::from_slice(plain).map_err(wrong)?;

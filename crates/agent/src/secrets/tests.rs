@@ -87,17 +87,70 @@ fn a_missing_credential_is_a_condition_of_its_own() {
 }
 
 #[test]
-fn an_older_revision_changes_nothing_and_a_revocation_is_remembered() {
+fn an_older_revision_changes_nothing() {
     let place = place();
     let mut secrets = place.open().unwrap();
     assert_eq!(secrets.apply(&update(CredentialKind::Repo, 3, Some("three"))).unwrap(), Applied::Changed);
     assert_eq!(secrets.apply(&update(CredentialKind::Repo, 3, Some("three"))).unwrap(), Applied::Unchanged);
     assert_eq!(secrets.apply(&update(CredentialKind::Repo, 2, Some("two"))).unwrap(), Applied::Unchanged);
     assert_eq!(secrets.credential(repo(1), CredentialKind::Repo).unwrap().secret, secret("three"));
-    secrets.apply(&update(CredentialKind::Repo, 4, None)).unwrap();
+}
+
+#[test]
+fn a_revocation_leaves_no_trace_and_a_credential_whose_revisions_begin_anew_is_taken() {
+    let place = place();
+    let mut secrets = place.open().unwrap();
+    secrets.apply(&update(CredentialKind::Repo, 3, Some("before"))).unwrap();
+    let revoked = update(CredentialKind::Repo, i64::MAX, None);
+    assert_eq!(secrets.apply(&revoked).unwrap(), Applied::Changed);
+    assert_eq!(secrets.apply(&revoked).unwrap(), Applied::Unchanged);
+    assert!(!place.unseal().contains("before"));
     let mut again = place.open().unwrap();
     assert!(again.credential(repo(1), CredentialKind::Repo).is_err());
-    assert_eq!(again.apply(&update(CredentialKind::Repo, 3, Some("three"))).unwrap(), Applied::Unchanged);
+    assert_eq!(again.apply(&update(CredentialKind::Repo, 1, Some("anew"))).unwrap(), Applied::Changed);
+    // Whatever revision the revocation carries.
+    again.apply(&update(CredentialKind::Repo, 0, None)).unwrap();
+    assert!(again.credential(repo(1), CredentialKind::Repo).is_err());
+    let passing = ConfigUpdate { keep: false, ..update(CredentialKind::Admin, 2, Some("passing")) };
+    again.apply(&passing).unwrap();
+    assert_eq!(again.apply(&update(CredentialKind::Admin, 1, None)).unwrap(), Applied::Changed);
+    assert!(again.credential(repo(1), CredentialKind::Admin).is_err());
+}
+
+#[test]
+fn a_revocation_that_an_older_agent_remembered_counts_for_nothing() {
+    let place = place();
+    place.open().unwrap();
+    place.seal(&format!(
+        r#"{{"form":"restic-manager agent secrets 1","agent_token":null,"credentials":[{{"repo_id":"{}",
+        "kind":"repo","revision":{},"restic_id":null,"credential":null}}]}}"#,
+        repo(1),
+        i64::MAX
+    ));
+    let mut secrets = place.open().unwrap();
+    assert_eq!(secrets.apply(&update(CredentialKind::Repo, 1, Some("anew"))).unwrap(), Applied::Changed);
+    assert_eq!(
+        place.open().unwrap().credential(repo(1), CredentialKind::Repo).unwrap().secret,
+        secret("anew")
+    );
+}
+
+#[test]
+fn credentials_of_repositories_that_are_not_ours_leave_the_disk() {
+    let place = place();
+    let mut secrets = place.open().unwrap();
+    secrets.set_token(Secret::new("rma_t"));
+    for kind in [CredentialKind::Repo, CredentialKind::Admin] {
+        secrets.apply(&update(kind, 1, Some("mine"))).unwrap();
+        secrets.apply(&ConfigUpdate { repo_id: repo(2), ..update(kind, 1, Some("theirs")) }).unwrap();
+    }
+    assert_eq!(secrets.keep_only(&[repo(1)].into()).unwrap(), Applied::Changed);
+    assert_eq!(secrets.keep_only(&[repo(1)].into()).unwrap(), Applied::Unchanged);
+    let stored = place.unseal();
+    assert!(stored.contains("mine") && !stored.contains("theirs"));
+    secrets.forget_credentials().unwrap();
+    let stored = place.unseal();
+    assert!(!stored.contains("mine") && stored.contains("rma_t"));
 }
 
 #[test]

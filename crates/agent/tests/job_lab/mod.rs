@@ -2,6 +2,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
+pub mod rest;
+
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -227,6 +229,75 @@ esac
 
     pub fn locks(&self) -> Vec<String> {
         self.bare_stdout(&["list", "locks", "--no-lock"]).lines().map(str::to_owned).collect()
+    }
+
+    /// Leaves the lock of a dead restic that is none of the agent's, made under a host name of its own where one is given, and returns
+    /// its id.
+    pub async fn leave_lock(&self, hostname: Option<&str>) -> String {
+        let before = self.locks();
+        self.incompressible("held", 4);
+        let restic = r#"exec "$RESTIC" backup --limit-upload 20 "$HELD""#;
+        // Root may take another name for a process alone; others may in a user namespace.
+        let own_name: &[&str] = if rustix::process::geteuid().is_root() {
+            &["--uts"]
+        } else {
+            &["--user", "--map-root-user", "--uts"]
+        };
+        let mut command = match hostname {
+            None => std::process::Command::new("sh"),
+            Some(_) => {
+                let mut command = std::process::Command::new("unshare");
+                command.args(own_name).arg("sh");
+                command
+            }
+        };
+        let script = hostname.map_or(restic.to_owned(), |name| format!("hostname {name} && {restic}"));
+        let mut holder = command
+            .args(["-c", &script])
+            .env("RESTIC", &self.restic.path)
+            .env("HELD", self.path("held"))
+            .env("RESTIC_REPOSITORY", self.path("repo"))
+            .env("RESTIC_PASSWORD", PASSWORD)
+            .env("RESTIC_CACHE_DIR", self.path("held-cache"))
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        let new = || self.locks().into_iter().find(|lock| !before.contains(lock));
+        eventually("it has its lock", || new().is_some()).await;
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+        new().unwrap()
+    }
+
+    /// Files of the repository's data, the largest first.
+    pub fn packs(&self) -> Vec<PathBuf> {
+        let folders = std::fs::read_dir(self.path("repo/data")).unwrap();
+        let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
+        let mut packs: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        packs.sort_by_key(|path| std::cmp::Reverse(std::fs::metadata(path).unwrap().len()));
+        packs
+    }
+
+    /// Bytes of the repository's data.
+    pub fn data_size(&self) -> u64 {
+        self.packs().iter().map(|path| std::fs::metadata(path).unwrap().len()).sum()
+    }
+
+    /// Backs up with bare restic, as of a day of 2026, and returns the full id.
+    pub fn bare_backup(&self, host: &str, tag: &str, day: u32, name: &str) -> String {
+        let (time, path) = (format!("2026-03-{day:02} 12:00:00"), self.path(name));
+        self.bare_stdout(&["backup", "--host", host, "--tag", tag, "--time", &time, path.to_str().unwrap()]);
+        let newest = self.snapshots().into_iter().filter(|snapshot| {
+            snapshot["hostname"] == host
+                && snapshot["tags"][0] == tag
+                && snapshot["time"].as_str().unwrap().starts_with(&time[..10])
+        });
+        newest.last().unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub fn snapshots(&self) -> Vec<serde_json::Value> {
+        serde_json::from_str(&self.bare_stdout(&["snapshots", "--json", "--no-lock"])).unwrap()
     }
 
     pub fn snapshot_count(&self) -> usize {
