@@ -104,9 +104,9 @@ async fn a_send_that_fails_leaves_the_job_waiting_and_only_once() {
 }
 
 #[tokio::test]
-async fn an_agent_that_does_not_answer_is_sent_the_command_again_and_then_given_up() {
+async fn an_agent_that_does_not_answer_is_sent_the_command_again_and_then_cut_off() {
     let house = House::new();
-    let (host, _, group, _) = house.ready().await;
+    let (host, _, group, spool) = house.ready().await;
     let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
     house.engine.tick().await.unwrap();
     assert_eq!(house.take_commands().len(), 1);
@@ -116,9 +116,123 @@ async fn an_agent_that_does_not_answer_is_sent_the_command_again_and_then_given_
     house.clock.advance(10 * SECOND);
     house.engine.sweep().await.unwrap();
     assert_eq!(*house.wires.closed.lock().unwrap(), [host.id]);
-    assert_eq!(house.state(job_id).await, JobState::Queued);
+    assert_eq!(house.state(job_id).await, JobState::Dispatched, "the agent may have it all the same");
+    // An hour later nobody has given it up either: its next hello says what became of it.
+    house.clock.advance(2 * HOUR);
+    house.engine.sweep().await.unwrap();
+    assert_eq!(house.state(job_id).await, JobState::Dispatched);
+    house.connect(&host, &house.hello(&host, spool)).await;
+    assert_eq!(house.state(job_id).await, JobState::Queued, "it never arrived");
+}
+
+#[tokio::test]
+async fn what_an_agent_says_late_beats_what_was_presumed() {
+    let house = House::new();
+    let (host, _, group, spool) = house.ready().await;
+    let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
     house.engine.tick().await.unwrap();
-    assert_eq!(house.engine.hold(job_id), Some(Hold::HostOffline));
+    house.report(&host, spool, 3, vec![started(job_id)]).await;
+    house.leave(&host);
+    house.connect(&host, &house.hello(&host, spool)).await;
+    assert_eq!(house.state(job_id).await, JobState::Lost);
+    assert!(house.report(&host, spool, 4, vec![finished(job_id, FinalState::Succeeded)]).await.is_empty());
+    let job = house.store.job(job_id).await.unwrap().unwrap().job;
+    assert_eq!((job.state, job.summary.unwrap().snapshot_id), (JobState::Succeeded, Some("a".repeat(64))));
+}
+
+#[tokio::test]
+async fn a_busy_agent_is_not_asked_again_at_once() {
+    let house = House::new();
+    let (host, _, group, spool) = house.ready().await;
+    let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
+    house.engine.tick().await.unwrap();
+    assert_eq!(house.take_commands().len(), 1);
+    let busy = RefusedReason::Busy { job_id };
+    let refused = AgentMessage::JobRefused(JobRefused { job_id, reason: busy });
+    house.report(&host, spool, 3, vec![refused]).await;
+    house.engine.tick().await.unwrap();
+    assert!(house.take_commands().is_empty());
+    assert!(matches!(house.engine.hold(job_id), Some(Hold::WaitingRetry { .. })));
+    house.clock.advance(61 * SECOND);
+    house.engine.tick().await.unwrap();
+    assert_eq!(house.take_commands().len(), 1);
+}
+
+#[tokio::test]
+async fn a_host_speaks_of_its_own_jobs_only_and_only_within_the_bounds_of_time() {
+    let house = House::new();
+    let (host, _, group, spool) = house.ready().await;
+    let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
+    house.engine.tick().await.unwrap();
+    let other = house.host("web2").await;
+    let other_spool = SpoolId::mint(house.clock.now(), house.random.id_bytes());
+    house.connect(&other, &house.hello(&other, other_spool)).await;
+    let mut follower = house.engine.feed().follow(job_id);
+    let line = LogLine { n: 5000, at: house.clock.now(), stream: LogStream::Stdout, text: "forged".into() };
+    let forged = AgentMessage::LogStream(LogBatch { job_id, lines: vec![line] });
+    assert_eq!(house.report(&other, other_spool, 1, vec![forged]).await.len(), 1);
+    let progress = restic_manager_core::restic::Progress::default();
+    house.engine.show(other.id, AgentMessage::JobProgress(JobProgress { job_id, progress }));
+    assert!(follower.try_recv().is_err(), "nothing of it reaches a follower");
+    assert_eq!(house.engine.feed().progress(job_id), None);
+    let early = AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(0) });
+    house.report(&host, spool, 3, vec![early]).await;
+    let started_at = house.store.job(job_id).await.unwrap().unwrap().job.started_at.unwrap();
+    assert_eq!(started_at, job_id.minted_at());
+}
+
+#[tokio::test]
+async fn a_repository_that_is_known_under_another_name_is_refused_and_loses_its_credential() {
+    let house = House::new();
+    let (host, repo, group, spool) = house.ready().await;
+    let restic_id = ResticRepoId::new("c".repeat(64)).unwrap();
+    let learned = |repo_id, job_id| {
+        AgentMessage::RepoStats(RepoStatsReport {
+            job_id: Some(job_id),
+            repo_id,
+            restic_id: Some(restic_id.clone()),
+            stats: RepoStats::default(),
+        })
+    };
+    let first = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
+    house.engine.tick().await.unwrap();
+    let told = vec![started(first), learned(repo, first), finished(first, FinalState::Succeeded)];
+    house.report(&host, spool, 3, told).await;
+    let twin = house.repo("twin").await;
+    house.attach(&host, twin, Role::Copy).await;
+    house.take_commands();
+    house.engine.tick().await.unwrap();
+    let init = house.take_commands().pop().expect("the second row is initialised too").job_id;
+    let told = vec![started(init), learned(twin, init), finished(init, FinalState::Succeeded)];
+    house.report(&host, spool, 6, told).await;
+    let job = house.store.job(init).await.unwrap().unwrap().job;
+    assert_eq!(job.state, JobState::Failed);
+    assert!(job.message.unwrap().contains("known as `vault`") && job.hint.unwrap().contains("host attach"));
+    assert_eq!(house.audited("repo.already_known").await, 1);
+    let row = house.store.attachment(host.id, twin).await.unwrap().unwrap();
+    assert!(row.credentials.is_empty(), "nothing can run past the other's exclusion");
+}
+
+#[tokio::test]
+async fn a_schedule_without_a_repository_says_so_instead_of_firing_into_nothing() {
+    let house = House::new();
+    let host = house.host("web1").await;
+    let spool = SpoolId::mint(house.clock.now(), house.random.id_bytes());
+    house.connect(&host, &house.hello(&host, spool)).await;
+    let group = house.group(&host, "Home").await;
+    let write = ScheduleWrite {
+        name: DisplayName::new("nightly").unwrap(),
+        cron: "0 3 * * *".parse().unwrap(),
+        timezone: "UTC".parse().unwrap(),
+        enabled: true,
+        group_ids: vec![group],
+        repo_ids: None,
+    };
+    let schedule = house.app.create_schedule(&house.caller, host.id, write).await.unwrap();
+    let slot = schedule.upcoming[0];
+    let fire = ScheduleFire { schedule_id: schedule.schedule.id, slot, missed: 0 };
+    house.report(&host, spool, 1, vec![AgentMessage::ScheduleFire(fire)]).await;
+    assert_eq!(house.audited("message.set_aside").await, 1);
 }
 
 #[tokio::test]

@@ -25,6 +25,7 @@ impl Engine {
     ///
     /// When the store fails, or the credential cannot be opened.
     pub async fn push_credential(&self, host_id: HostId, repo_id: RepoId) -> Result<(), EngineError> {
+        let _in_order = self.pushes.lock().await;
         if self.dispatch.epoch(host_id).is_none() {
             return Ok(());
         }
@@ -45,6 +46,7 @@ impl Engine {
     ///
     /// When the store fails, or the credential cannot be opened.
     pub async fn push_admin_credential(&self, repo_id: RepoId) -> Result<(), EngineError> {
+        let _in_order = self.pushes.lock().await;
         let Some(view) = self.store.maintenance_views(&[repo_id]).await?.pop() else { return Ok(()) };
         let Some(runner) = view.runner.filter(|runner| keeps_admin(&view.row, runner)) else { return Ok(()) };
         let keep = Keep::OnDisk;
@@ -61,6 +63,12 @@ impl Engine {
     }
 
     /// Sends a connected host a credential or its revocation; one that is away gets it with its next hello.
+    /// Takes the everyday or admin credential of a repository back from a connected agent, whatever revision it has.
+    pub(super) async fn revoke_credential(&self, host_id: HostId, repo_id: RepoId, kind: CredentialKind) {
+        let _in_order = self.pushes.lock().await;
+        self.tell(host_id, revocation(repo_id, kind, i64::MAX)).await;
+    }
+
     async fn tell(&self, host_id: HostId, update: ConfigUpdate) {
         let Some(epoch) = self.dispatch.epoch(host_id) else { return };
         let message = ServerMessage::ConfigUpdate(Box::new(update));

@@ -4,15 +4,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, JobId, RunId, SpoolId};
-use restic_manager_core::model::{Actor, ActorKind, FinalState, JobEvent, JobKind, Run, RunKey, RunState};
+use restic_manager_core::model::{
+    Actor, ActorKind, CredentialKind, FinalState, JobEvent, JobKind, LogLine, RepoStats, Run, RunKey, RunState,
+};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
-use restic_manager_core::wire::{AgentMessage, JobFinished, JobRefused, RefusedReason, ScheduleFire};
-use restic_manager_store::{Applied, Effect, FiredRun, NumberedEffect};
+use restic_manager_core::wire::{
+    AgentMessage, JobFinished, JobRefused, RefusedReason, RepoStatsReport, ScheduleFire,
+};
+use restic_manager_store::{Applied, Effect, FiredRun, NumberedEffect, ResticIdLearned};
 
 use super::locks::Aftermath;
 use super::plan::target_repos;
 use super::{Engine, EngineError, FeedEvent};
+
+/// How much of the reason why a message is set aside is kept: an agent may have written it.
+const LONGEST_WHY: usize = 200;
 
 /// A reliable message, or one that could not be understood.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +63,7 @@ impl Engine {
         incoming: Vec<Incoming>,
     ) -> Result<Vec<(u64, String)>, EngineError> {
         let mut effects = Vec::with_capacity(incoming.len());
-        let mut news = Vec::new();
+        let mut news = BTreeMap::new();
         let mut aftermaths = BTreeMap::new();
         for item in incoming {
             let (seq, effect) = match item {
@@ -64,7 +71,8 @@ impl Engine {
                     if let AgentMessage::JobFinished(finished) = &message {
                         aftermaths.extend(Aftermath::of(finished).map(|aftermath| (seq, aftermath)));
                     }
-                    (seq, self.effect(host_id, message, &mut news).await?)
+                    news.insert(seq, News::of(&message));
+                    (seq, self.effect(host_id, message).await?)
                 }
                 Incoming::SetAside { seq, why } => (seq, self.set_aside(host_id, &why)),
             };
@@ -76,6 +84,10 @@ impl Engine {
         for (seq, outcome) in numbers.into_iter().zip(applied) {
             match outcome {
                 Applied::Done => {
+                    // What the store did not take from this host is no news for anybody.
+                    if let Some(news) = news.remove(&seq) {
+                        self.spread(host_id, news);
+                    }
                     if let Some(aftermath) = aftermaths.remove(&seq) {
                         self.look_after(host_id, &aftermath).await;
                     }
@@ -87,31 +99,33 @@ impl Engine {
                 }
             }
         }
-        self.spread(news);
         Ok(rejected)
     }
 
-    /// A lossy message: shown, never stored.
-    pub fn show(&self, message: AgentMessage) {
-        if let AgentMessage::JobProgress(progress) = message {
+    /// A lossy message: shown, never stored, and only of a job that this host runs.
+    pub fn show(&self, host_id: HostId, message: AgentMessage) {
+        if let AgentMessage::JobProgress(progress) = message
+            && self.running().get(&progress.job_id) == Some(&host_id)
+        {
             self.feed.publish(progress.job_id, FeedEvent::Progress(Arc::new(progress.progress)));
         }
     }
 
-    fn spread(&self, news: Vec<News>) {
-        let mut poke = false;
-        for item in news {
-            match item {
-                News::Event(job_id, event) => self.feed.publish(job_id, event),
-                News::Over(job_id) => {
-                    self.feed.finished(job_id);
-                    poke = true;
-                }
-                News::Work => poke = true,
+    fn spread(&self, host_id: HostId, news: News) {
+        match news {
+            News::None => {}
+            News::Started(job_id) => {
+                self.running().insert(job_id, host_id);
+                self.feed.publish(job_id, FeedEvent::Changed);
             }
-        }
-        if poke {
-            self.poke();
+            News::Log(job_id, lines) => self.feed.publish(job_id, FeedEvent::Log(lines)),
+            News::Waits(job_id) => self.feed.publish(job_id, FeedEvent::Changed),
+            News::Over(job_id) => {
+                self.running().remove(&job_id);
+                self.feed.finished(job_id);
+                self.poke();
+            }
+            News::Work => self.poke(),
         }
     }
 
@@ -119,39 +133,37 @@ impl Engine {
         &self,
         host_id: HostId,
         message: AgentMessage,
-        news: &mut Vec<News>,
     ) -> Result<Effect, EngineError> {
+        let now = self.now();
         Ok(match message {
-            AgentMessage::ScheduleFire(fire) => {
-                news.push(News::Work);
-                self.fire(host_id, &fire).await?
-            }
+            AgentMessage::ScheduleFire(fire) => self.fire(host_id, &fire).await?,
             AgentMessage::ScheduleAck(ack) => Effect::PlanAcked { schedule_version: ack.schedule_version },
-            AgentMessage::JobRefused(refused) => {
-                news.push(News::Over(refused.job_id));
-                self.refused(&refused)
-            }
+            AgentMessage::JobRefused(refused) => self.refused(&refused),
             AgentMessage::JobStarted(started) => {
-                news.push(News::Event(started.job_id, FeedEvent::Changed));
-                Effect::Started { job_id: started.job_id, at: started.at }
+                Effect::Started { job_id: started.job_id, at: plausible(started.job_id, started.at, now) }
             }
-            AgentMessage::LogStream(batch) => {
-                news.push(News::Event(batch.job_id, FeedEvent::Log(Arc::new(batch.lines.clone()))));
-                Effect::Log { job_id: batch.job_id, lines: batch.lines }
-            }
+            AgentMessage::LogStream(batch) => Effect::Log { job_id: batch.job_id, lines: batch.lines },
             AgentMessage::LogGap(gap) => Effect::LogGap { job_id: gap.job_id, from: gap.from, to: gap.to },
             AgentMessage::RepoStats(report) => {
-                Effect::Stats { repo_id: report.repo_id, restic_id: report.restic_id, stats: report.stats }
+                self.look_for_twin(host_id, &report).await?;
+                let stats = RepoStats {
+                    measured_at: report.stats.measured_at.map(|at| at.min(now)),
+                    last_check_at: report.stats.last_check_at.map(|at| at.min(now)),
+                    last_prune_at: report.stats.last_prune_at.map(|at| at.min(now)),
+                    locks_seen_at: report.stats.locks_seen_at.map(|at| at.min(now)),
+                    ..report.stats
+                };
+                Effect::Stats { repo_id: report.repo_id, restic_id: report.restic_id, stats }
             }
             AgentMessage::SnapshotsReport(report) => Effect::Snapshots {
                 repo_id: report.repo_id,
-                listed_at: report.listed_at,
+                listed_at: report.listed_at.min(now),
                 total: report.total,
                 snapshots: report.snapshots,
             },
             AgentMessage::JobFinished(finished) => {
-                news.push(News::Over(finished.job_id));
-                finish(*finished)
+                let twin = self.twins().remove(&finished.job_id);
+                finish(*finished, twin, now)
             }
             AgentMessage::Hello(_) | AgentMessage::Heartbeat(_) | AgentMessage::JobProgress(_) => {
                 self.set_aside(host_id, "a lossy message came with a number")
@@ -159,13 +171,39 @@ impl Engine {
         })
     }
 
+    /// A repository that is known under another name is one repository: nothing may run on it past the other's exclusion. Its
+    /// credential is taken back, and the job that found out says what to do.
+    async fn look_for_twin(&self, host_id: HostId, report: &RepoStatsReport) -> Result<(), EngineError> {
+        let Some(restic_id) = &report.restic_id else { return Ok(()) };
+        let Some(row) = self.store.attachment(host_id, report.repo_id).await? else { return Ok(()) };
+        let ResticIdLearned::KnownAs(known) = self.store.learn_restic_id(report.repo_id, restic_id).await?
+        else {
+            return Ok(());
+        };
+        let known_name = self.store.repo(known).await?.map_or_else(|| known.to_string(), |repo| repo.name.to_string());
+        tracing::warn!(repo = %row.repo_name, known = %known_name, "two repositories here are one and the same; the newer one's credential is taken back");
+        let audit = self.audit(
+            Actor::system(),
+            "repo.already_known",
+            ("repo", report.repo_id.to_string()),
+            [("name", row.repo_name.to_string().into()), ("known_as", known_name.clone().into())],
+        );
+        self.store.delete_credential(row.attachment.id, CredentialKind::Repo, audit).await?;
+        self.revoke_credential(host_id, report.repo_id, CredentialKind::Repo).await;
+        if let Some(job_id) = report.job_id {
+            self.twins().insert(job_id, known_name);
+        }
+        Ok(())
+    }
+
     fn set_aside(&self, host_id: HostId, why: &str) -> Effect {
-        tracing::warn!(host = %host_id, why, "a message of an agent was set aside");
+        let why: String = why.chars().take(LONGEST_WHY).collect();
+        tracing::warn!(host = %host_id, %why, "a message of an agent was set aside");
         let audit = self.audit(
             Actor { kind: ActorKind::Agent, name: host_id.to_string() },
             "message.set_aside",
             ("host", host_id.to_string()),
-            [("why", why.into())],
+            [("why", why.clone().into())],
         );
         Effect::SetAside { audit }
     }
@@ -204,6 +242,10 @@ impl Engine {
                 runs.push(self.first_attempt(host_id, key, actor.clone(), now));
             }
         }
+        if runs.is_empty() {
+            let why = format!("schedule `{}` fired, but it has no repository to back up to", schedule.name);
+            return Ok(self.set_aside(host_id, &why));
+        }
         Ok(Effect::Fire { runs })
     }
 
@@ -232,6 +274,7 @@ impl Engine {
                 (JobEvent::Supersede, None, format!("job {job_id} has this slot already"), None)
             }
             RefusedReason::Busy { job_id } => {
+                self.defer(refused.job_id);
                 (JobEvent::Requeue, None, format!("the agent was busy with job {job_id}"), None)
             }
             RefusedReason::NoAdminCredential => {
@@ -271,12 +314,47 @@ impl Engine {
 }
 
 enum News {
-    Event(JobId, FeedEvent),
+    None,
+    Started(JobId),
+    Log(JobId, Arc<Vec<LogLine>>),
+    Waits(JobId),
     Over(JobId),
     Work,
 }
 
-fn finish(finished: JobFinished) -> Effect {
+impl News {
+    fn of(message: &AgentMessage) -> Self {
+        match message {
+            AgentMessage::ScheduleFire(_) => Self::Work,
+            AgentMessage::JobStarted(started) => Self::Started(started.job_id),
+            AgentMessage::LogStream(batch) => Self::Log(batch.job_id, Arc::new(batch.lines.clone())),
+            AgentMessage::JobFinished(finished) => Self::Over(finished.job_id),
+            AgentMessage::JobRefused(refused) => match refused.reason {
+                // It waits again: looking at once would find the same.
+                RefusedReason::Busy { .. } | RefusedReason::NoAdminCredential => Self::Waits(refused.job_id),
+                RefusedReason::SupersededBy { .. }
+                | RefusedReason::NoCredential
+                | RefusedReason::UnknownKind
+                | RefusedReason::NoSpace { .. } => Self::Over(refused.job_id),
+            },
+            AgentMessage::Hello(_)
+            | AgentMessage::Heartbeat(_)
+            | AgentMessage::ScheduleAck(_)
+            | AgentMessage::JobProgress(_)
+            | AgentMessage::LogGap(_)
+            | AgentMessage::RepoStats(_)
+            | AgentMessage::SnapshotsReport(_) => Self::None,
+        }
+    }
+}
+
+/// A time that an agent says of a job, within the bounds of what can be: not before it was asked for, not after now.
+fn plausible(job_id: JobId, at: Timestamp, now: Timestamp) -> Timestamp {
+    at.max(job_id.minted_at()).min(now)
+}
+
+fn finish(finished: JobFinished, twin: Option<String>, now: Timestamp) -> Effect {
+    let at = plausible(finished.job_id, finished.at, now);
     // Success is only what restic called so; a contradiction is shown, not believed.
     let (state, message) = match finished.state {
         FinalState::Succeeded if finished.class != OutcomeClass::Ok => {
@@ -284,14 +362,23 @@ fn finish(finished: JobFinished) -> Effect {
         }
         state => (state, finished.message),
     };
+    let (state, class, message, hint) = match twin {
+        None => (state, finished.class, message, finished.hint),
+        Some(known) => (
+            FinalState::Failed,
+            OutcomeClass::Unknown,
+            format!("this is the repository that is known as `{known}` already"),
+            Some(format!("attach the host to it with `rmctl host attach HOST {known}`, then detach and delete this one")),
+        ),
+    };
     Effect::Finished {
         job_id: finished.job_id,
-        at: finished.at,
+        at,
         state,
-        class: finished.class,
+        class,
         exit_code: finished.exit_code,
         message,
-        hint: finished.hint,
+        hint,
         summary: Box::new(finished.summary),
     }
 }

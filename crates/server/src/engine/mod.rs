@@ -18,7 +18,7 @@ mod sessions;
 mod tick;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use restic_manager_core::id::{AuditId, HostId, JobId, RepoId};
 use restic_manager_core::model::{Actor, AuditEntry, Hold};
@@ -62,6 +62,12 @@ pub struct Engine {
     feed: Feed,
     holds: Mutex<BTreeMap<JobId, Hold>>,
     seen: Mutex<BTreeMap<HostId, Timestamp>>,
+    /// Jobs whose start was taken in, and the hosts that run them.
+    running: Mutex<BTreeMap<JobId, HostId>>,
+    /// Jobs that found their repository known under another name.
+    twins: Mutex<BTreeMap<JobId, String>>,
+    /// Held from reading a plan or a credential until it is handed to the connection: two changes reach an agent in their order.
+    pushes: tokio::sync::Mutex<()>,
     clocks: Mutex<ClockWatch>,
     /// Jobs that are not sent again before an instant of the monotonic clock.
     deferred: Mutex<BTreeMap<JobId, i64>>,
@@ -90,6 +96,9 @@ impl Engine {
             feed: Feed::default(),
             holds: Mutex::default(),
             seen: Mutex::default(),
+            running: Mutex::default(),
+            twins: Mutex::default(),
+            pushes: tokio::sync::Mutex::default(),
             clocks: Mutex::default(),
             deferred: Mutex::default(),
             unreadable: Mutex::default(),
@@ -173,6 +182,14 @@ impl Engine {
                 () = tokio::time::sleep(pause) => false,
             }
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<JobId, HostId>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn twins(&self) -> MutexGuard<'_, BTreeMap<JobId, String>> {
+        self.twins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -15,6 +15,7 @@ impl Engine {
     /// When the store fails. A connection that breaks is none: the next hello sends the plan.
     pub async fn push_plan(&self, host_id: HostId) -> Result<(), EngineError> {
         let Some(epoch) = self.dispatch.epoch(host_id) else { return Ok(()) };
+        let _in_order = self.pushes.lock().await;
         let Some(plan) = self.store.plan(host_id).await? else { return Ok(()) };
         let message = ServerMessage::ScheduleSet(Box::new(schedule_set(&plan)));
         if let Err(error) = self.dispatch.send(host_id, epoch, message).await {

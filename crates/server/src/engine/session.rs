@@ -75,6 +75,7 @@ impl Engine {
         on_taken(taken.epoch);
         self.heartbeat(host.id, hello.clock);
         self.note_judged(&taken, hello);
+        self.note_running(host.id, hello).await?;
         let messages = self.greeting(&taken, hello.spool_id).await?;
         Ok(Greeting { epoch: taken.epoch, committed_seq: taken.committed_seq, messages })
     }
@@ -124,6 +125,17 @@ impl Engine {
     ) -> Job {
         let created_at = self.now();
         Job::queued(JobId::mint(created_at, self.id_bytes()), kind, host_id, repo_id, actor, created_at)
+    }
+
+    /// The jobs that really are this host's may be shown as running.
+    async fn note_running(&self, host_id: HostId, hello: &Hello) -> Result<(), EngineError> {
+        for job in hello.running_jobs.iter().take(MOST_RUNNING) {
+            let ours = self.store.job(job.job_id).await?.is_some_and(|row| row.job.host_id == host_id);
+            if ours {
+                self.running().insert(job.job_id, host_id);
+            }
+        }
+        Ok(())
     }
 
     async fn greeting(
@@ -193,15 +205,25 @@ impl Engine {
     }
 }
 
+/// How many jobs a host can run at once, with room to spare.
+const MOST_RUNNING: usize = 16;
+/// The longest text that an agent may say of its machine, in characters.
+const LONGEST_FACT: usize = 255;
+
+/// A text of an agent as it is kept: on one line and not too long.
+fn fact(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(LONGEST_FACT).collect()
+}
+
 fn facts(hello: &Hello) -> HostFacts {
     HostFacts {
-        machine_id: Some(hello.machine_id.clone()),
-        os_hostname: Some(hello.os_hostname.clone()),
-        os: Some(hello.versions.os.clone()),
-        arch: Some(hello.versions.arch.clone()),
-        agent_version: Some(hello.versions.agent.clone()),
-        restic_version: hello.versions.restic.clone(),
-        restic_problem: hello.versions.restic_problem.clone(),
+        machine_id: Some(fact(&hello.machine_id)),
+        os_hostname: Some(fact(&hello.os_hostname)),
+        os: Some(fact(&hello.versions.os)),
+        arch: Some(fact(&hello.versions.arch)),
+        agent_version: Some(fact(&hello.versions.agent)),
+        restic_version: hello.versions.restic.as_deref().map(fact),
+        restic_problem: hello.versions.restic_problem.as_deref().map(fact),
     }
 }
 

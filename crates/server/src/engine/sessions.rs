@@ -71,11 +71,18 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Puts a session in place; an older one of the same host is closed.
+    /// Puts a session in place; of two of one host the one with the higher number stays, the other is closed.
     pub fn insert(&self, host_id: HostId, handle: SessionHandle) {
-        let old = self.write().insert(host_id, handle);
+        let mut hosts = self.write();
+        let newer = hosts.get(&host_id).is_some_and(|there| there.epoch > handle.epoch);
+        let old = if newer { Some(handle) } else { hosts.insert(host_id, handle) };
         if let Some(old) = old {
-            let _ = old.closing.send(Outgoing::Close(None));
+            let why = WireError {
+                code: "replaced".into(),
+                message: "another agent with the credentials of this host took its place".into(),
+                hint: Some("if that goes on, two agents share one state directory: enrol each machine by itself".into()),
+            };
+            let _ = old.closing.send(Outgoing::Close(Some(Box::new(why))));
         }
     }
 
@@ -159,7 +166,10 @@ mod tests {
         let (second, _messages2, _ends2) = session(2, 4);
         sessions.insert(host_id, first);
         sessions.insert(host_id, second);
-        assert!(matches!(ends.try_recv(), Ok(Outgoing::Close(None))));
+        assert!(matches!(ends.try_recv(), Ok(Outgoing::Close(Some(why))) if why.code == "replaced"));
+        let (late, _messages3, mut late_ends) = session(1, 4);
+        sessions.insert(host_id, late);
+        assert!(late_ends.try_recv().is_ok(), "an older one that comes late is turned away");
         assert!(!sessions.remove(host_id, 1));
         assert_eq!(sessions.epoch(host_id), Some(2));
         let message = ServerMessage::Ack(Ack { seq: 1, rejected: Vec::new() });

@@ -102,16 +102,13 @@ impl Engine {
         for row in &unanswered {
             let host_id = row.host.id;
             let since = row.job.dispatched_at.unwrap_or(now);
-            let Some(epoch) = self.dispatch.epoch(host_id) else {
-                self.requeue(&row.job, "the agent left before it took the job").await?;
-                continue;
-            };
+            // Nobody knows whether an agent that is away has the job: it says so at its next hello, and the job is judged there.
+            let Some(epoch) = self.dispatch.epoch(host_id) else { continue };
             if now.millis_since(since) >= GIVE_UP_AFTER {
                 tracing::warn!(host = %row.host.name, job = %row.job.id, "the agent did not answer for a command; its connection is closed");
-                self.requeue(&row.job, "the agent did not answer").await?;
                 self.dispatch.close(host_id, epoch, None);
             } else {
-                self.send(row, &attested).await?;
+                self.resend(row, epoch, &attested).await?;
             }
         }
         for job_id in self.store.withdraw_stale(now - WITHDRAW_AFTER, now).await? {
@@ -167,31 +164,17 @@ impl Engine {
         holds
     }
 
-    /// Sends a dispatched job to its agent; a job that cannot leave waits again, one that may not run any more is withdrawn.
+    /// Sends a job that was dispatched just now; one that cannot leave waits again, one that may not run any more is withdrawn.
     async fn send(&self, row: &DispatchRow, attested: &BTreeSet<JobId>) -> Result<bool, EngineError> {
         self.feed.publish(row.job.id, super::FeedEvent::Changed);
         let Some(epoch) = self.dispatch.epoch(row.host.id) else {
             self.requeue(&row.job, "the agent left before it took the job").await?;
             return Ok(false);
         };
-        let around = Circumstances {
-            epoch,
-            auto_unlock: if attested.contains(&row.job.id) { AutoUnlock::Allowed } else { AutoUnlock::Off },
-            clock_suspect: self.clocks.lock().unwrap_or_else(PoisonError::into_inner).is_suspect(),
-            now: self.now(),
-        };
-        let command = match command(row, &around) {
-            Ok(command) => command,
+        let messages = match self.messages(row, epoch, attested).await? {
+            Ok(messages) => messages,
             Err(why) => return self.withdraw(row, &why).await,
         };
-        let mut messages = Vec::new();
-        if command.requires_admin_creds {
-            match self.admin_for(row).await? {
-                Ok(update) => messages.push(ServerMessage::ConfigUpdate(Box::new(update))),
-                Err(why) => return self.withdraw(row, &why).await,
-            }
-        }
-        messages.push(ServerMessage::CommandRun(Box::new(command)));
         for message in messages {
             if let Err(error) = self.dispatch.send(row.host.id, epoch, message).await {
                 tracing::warn!(host = %row.host.name, job = %row.job.id, %error, "a job could not be sent; it waits again");
@@ -200,6 +183,50 @@ impl Engine {
             }
         }
         Ok(true)
+    }
+
+    /// Sends a job again that its agent has not answered for. Whatever fails here, the agent may have it already: the job stays as it is.
+    async fn resend(
+        &self,
+        row: &DispatchRow,
+        epoch: i64,
+        attested: &BTreeSet<JobId>,
+    ) -> Result<(), EngineError> {
+        let Ok(messages) = self.messages(row, epoch, attested).await? else { return Ok(()) };
+        for message in messages {
+            if self.dispatch.send(row.host.id, epoch, message).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// What an agent is told to run a job: the admin credential when it needs one, then the command.
+    async fn messages(
+        &self,
+        row: &DispatchRow,
+        epoch: i64,
+        attested: &BTreeSet<JobId>,
+    ) -> Result<Result<Vec<ServerMessage>, Unsendable>, EngineError> {
+        let around = Circumstances {
+            epoch,
+            auto_unlock: if attested.contains(&row.job.id) { AutoUnlock::Allowed } else { AutoUnlock::Off },
+            clock_suspect: self.clocks.lock().unwrap_or_else(PoisonError::into_inner).is_suspect(),
+            now: self.now(),
+        };
+        let command = match command(row, &around) {
+            Ok(command) => command,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut messages = Vec::new();
+        if command.requires_admin_creds {
+            match self.admin_for(row).await? {
+                Ok(update) => messages.push(ServerMessage::ConfigUpdate(Box::new(update))),
+                Err(why) => return Ok(Err(why)),
+            }
+        }
+        messages.push(ServerMessage::CommandRun(Box::new(command)));
+        Ok(Ok(messages))
     }
 
     /// The admin credential that goes right before a command. It is sent to a host that keeps it too: what it has may be gone or old.

@@ -214,7 +214,7 @@ impl Connection {
                     ServerAction::Show(AgentMessage::Heartbeat(beat)) => {
                         self.shared.engine.heartbeat(self.host.id, beat.clock);
                     }
-                    ServerAction::Show(message) => self.shared.engine.show(message),
+                    ServerAction::Show(message) => self.shared.engine.show(self.host.id, message),
                     ServerAction::Ack(seq) => self.ack(seq, Vec::new()).await?,
                     ServerAction::Close(reason) => {
                         tracing::warn!(host = %self.host.name, ?reason, "an agent's connection is closed");

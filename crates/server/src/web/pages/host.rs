@@ -33,6 +33,8 @@ struct HostPage {
     frame: Frame,
     id: String,
     name: String,
+    /// The name for a command.
+    shell_name: String,
     presence: Mark,
     online: bool,
     seen: Moment,
@@ -120,6 +122,7 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
         &HostPage {
             id: id.to_string(),
             name: host.name.to_string(),
+            shell_name: words::quoted(host.name.as_str()),
             presence: Mark::presence(presence).boxed(),
             online: presence == Presence::Online,
             seen: Moment::or(host.last_seen_at, now, "never"),

@@ -85,6 +85,8 @@ struct RepoPage {
     frame: Frame,
     id: String,
     name: String,
+    /// The name for a command.
+    shell_name: String,
     restic_id: Option<String>,
     created: Moment,
     health: Health,
@@ -117,6 +119,7 @@ async fn repo(visitor: Visitor, ask: Ask) -> Answer {
         &RepoPage {
             id: id.to_string(),
             name: view.repo.name.to_string(),
+            shell_name: words::quoted(view.repo.name.as_str()),
             restic_id: view.repo.restic_id.as_ref().map(ToString::to_string),
             created: Moment::new(view.repo.created_at, now),
             health: health(&view.stats, now),

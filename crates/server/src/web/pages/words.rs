@@ -140,6 +140,15 @@ pub(super) fn short(id: &str) -> String {
     id.chars().take(8).collect()
 }
 
+/// A name as a shell takes it for one word.
+pub(super) fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.chars().all(plain) && !name.is_empty() {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', r"'\''"))
+}
+
 /// The text with a capital at its begin.
 pub(super) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
@@ -177,6 +186,12 @@ mod tests {
         let said: Vec<String> = [0, 999, 1000, 1_204_512].map(number).into();
         assert_eq!(said, ["0", "999", "1\u{202f}000", "1\u{202f}204\u{202f}512"]);
         assert_eq!((count(1, "host"), count(0, "repository")), ("1 host".into(), "0 repositories".into()));
+    }
+
+    #[test]
+    fn a_name_in_a_command_is_one_word() {
+        assert_eq!(quoted("web-1.eu"), "web-1.eu");
+        assert_eq!(quoted("Zoë's; rm -rf /"), r"'Zoë'\''s; rm -rf /'");
     }
 
     #[test]
