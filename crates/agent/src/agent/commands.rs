@@ -3,15 +3,13 @@
 use restic_manager_core::id::JobId;
 use restic_manager_core::model::CredentialKind;
 use restic_manager_core::wire::{
-    AgentMessage, CommandRun, ConfigUpdate, JobRefused, JobStarted, RefusedReason, ScheduleAck, ScheduleSet,
-    ServerMessage, Welcome, WireError,
+    AgentMessage, CommandRun, JobRefused, JobStarted, RefusedReason, ServerMessage, Welcome, WireError,
 };
 use tracing::{error, info, warn};
 
 use super::{Agent, Assignment, JobRunner};
 use crate::clock;
 use crate::ledger::{Standing, Verdict};
-use crate::secrets::Applied;
 
 impl<R: JobRunner> Agent<R> {
     pub(super) fn server_said(&mut self, message: ServerMessage) {
@@ -23,7 +21,7 @@ impl<R: JobRunner> Agent<R> {
                     self.trouble(format!("the server set message {seq} aside: {why}"));
                 }
             }
-            ServerMessage::ConfigUpdate(update) => self.take_credential(&update),
+            ServerMessage::ConfigUpdate(update) => self.take_credential(*update),
             ServerMessage::ScheduleSet(plan) => self.take_plan(*plan),
             ServerMessage::CommandRun(command) => self.asked_to_run(*command),
             ServerMessage::CommandCancel(cancel) => self.asked_to_cancel(cancel.job_id),
@@ -33,6 +31,7 @@ impl<R: JobRunner> Agent<R> {
 
     fn welcomed(&mut self, welcome: &Welcome) {
         let now = clock::wall();
+        self.told_anew();
         info!(server = %self.server, version = welcome.server_version, epoch = welcome.epoch, "the session stands");
         if welcome.host_id != self.enrolment.host_id {
             warn!(host = %welcome.host_id, "the server knows this agent as another host than at its enrolment");
@@ -55,34 +54,6 @@ impl<R: JobRunner> Agent<R> {
                 Err(error) => self.trouble(format!("the spool cannot be begun anew: {error}")),
             }
         }
-    }
-
-    fn take_credential(&mut self, update: &ConfigUpdate) {
-        let (repo, kind) = (update.repo_id, update.kind.as_str());
-        match self.secrets.apply(update) {
-            Ok(Applied::Changed) => info!(%repo, kind, revision = update.revision, "a credential changed"),
-            Ok(Applied::Unchanged) => {}
-            Err(error) => {
-                error!(%repo, kind, %error, "a credential cannot be stored; the one before stays");
-                self.trouble(format!("a credential cannot be stored: {error}"));
-            }
-        }
-    }
-
-    fn take_plan(&mut self, plan: ScheduleSet) {
-        let schedule_version = plan.schedule_version;
-        let schedules = plan.schedules.len();
-        if self.ledger.plan() != Some(&plan)
-            && let Err(error) = self.ledger.set_plan(plan)
-        {
-            // Without an acknowledgement the server sends it again.
-            error!(%error, "the plan cannot be stored; the one before stays");
-            return self.trouble(format!("the plan cannot be stored: {error}"));
-        }
-        info!(schedule_version, schedules, "the plan is stored");
-        self.timers.slots_changed();
-        self.timers.status_changed();
-        self.say(AgentMessage::ScheduleAck(ScheduleAck { schedule_version }));
     }
 
     fn asked_to_run(&mut self, command: CommandRun) {
@@ -176,18 +147,6 @@ impl<R: JobRunner> Agent<R> {
         if error.code != "host_deleted" {
             return;
         }
-        // The one word of the server that ends scheduled backups.
-        let nothing = ScheduleSet {
-            schedule_version: 0,
-            schedules: Vec::new(),
-            groups: Vec::new(),
-            repos: Vec::new(),
-            limit_upload_kib: None,
-            limit_download_kib: None,
-        };
-        if let Err(error) = self.ledger.set_plan(nothing) {
-            self.trouble(format!("the plan cannot be stored: {error}"));
-        }
-        self.timers.slots_changed();
+        self.drop_everything();
     }
 }

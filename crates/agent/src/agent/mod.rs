@@ -11,6 +11,7 @@ mod lanes;
 mod runner;
 mod status;
 mod tick;
+mod told;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use lanes::Lanes;
 pub use runner::{Assignment, JobRunner, ResticRunner, ResticSeen};
 pub use status::{LastError, NextSlot, RunningNow, Status};
 use tick::Timers;
+use told::Told;
 
 /// Where an agent lives, and how it behaves.
 #[derive(Debug, Clone)]
@@ -113,6 +115,7 @@ pub struct Agent<R> {
     lanes: Lanes,
     /// Messages for which the disk had no room yet, in order.
     unsaid: VecDeque<AgentMessage>,
+    told: Told,
     clock: ClockWatch,
     timers: Timers,
     started_at: Timestamp,
@@ -168,6 +171,7 @@ impl<R: JobRunner> Agent<R> {
             looking: None,
             lanes: Lanes::default(),
             unsaid: VecDeque::new(),
+            told: Told::default(),
             clock: ClockWatch::new(now, clock::boot()),
             timers: Timers::new(clock::boot()),
             started_at: now,
@@ -266,7 +270,25 @@ impl<R: JobRunner> Agent<R> {
     }
 
     fn hello(&self) -> Hello {
-        let spooled_jobs = self.spool.spooled_jobs();
+        let mut spooled_jobs = self.spool.spooled_jobs();
+        // An end that the disk had no room for is told as soon as it has.
+        let told = |message: &AgentMessage| match message {
+            AgentMessage::JobFinished(finished) => Some(finished.job_id),
+            AgentMessage::JobRefused(refused) => Some(refused.job_id),
+            AgentMessage::Hello(_)
+            | AgentMessage::Heartbeat(_)
+            | AgentMessage::ScheduleFire(_)
+            | AgentMessage::ScheduleAck(_)
+            | AgentMessage::JobStarted(_)
+            | AgentMessage::JobProgress(_)
+            | AgentMessage::LogStream(_)
+            | AgentMessage::LogGap(_)
+            | AgentMessage::RepoStats(_)
+            | AgentMessage::SnapshotsReport(_) => None,
+        };
+        spooled_jobs.extend(self.unsaid.iter().filter_map(told));
+        spooled_jobs.sort_unstable();
+        spooled_jobs.dedup();
         let running = self.lanes.iter().filter(|job| !spooled_jobs.contains(&job.id()));
         let running_jobs =
             running.map(|job| RunningJob { job_id: job.id(), started_at: job.since() }).collect();

@@ -1,6 +1,7 @@
 //! The agent against a server that is a socket of the test, with jobs that are the test's.
 
 mod server;
+mod told;
 mod world;
 
 use restic_manager_core::id::JobId;

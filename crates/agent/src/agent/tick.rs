@@ -116,8 +116,9 @@ impl<R: JobRunner> Agent<R> {
         if self.timers.retry_at.is_some_and(|at| now >= at) {
             self.timers.retry_at = None;
             self.retry_unsaid();
+            self.retry_unstored();
         }
-        if !self.unsaid.is_empty() {
+        if !self.unsaid.is_empty() || self.told.waits() {
             self.timers.retry_at = self.timers.retry_at.or(Some(now + SECOND));
         }
         if self.timers.sync_at.is_some_and(|at| now >= at) {

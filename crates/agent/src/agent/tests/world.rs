@@ -52,17 +52,7 @@ impl Begun {
     }
 
     pub(super) async fn finish(self, state: FinalState) {
-        let finished = JobFinished {
-            job_id: self.job.command.job_id,
-            at: NOW,
-            state,
-            class: OutcomeClass::Ok,
-            exit_code: Some(0),
-            message: "it is over".into(),
-            hint: None,
-            summary: JobSummary::default(),
-            run: None,
-        };
+        let finished = JobFinished { job_id: self.job.command.job_id, ..finished(0, state) };
         self.say(AgentMessage::JobFinished(Box::new(finished))).await;
     }
 
@@ -139,7 +129,16 @@ impl World {
         Self { temp, on_stop: OnStop::LeaveJob, jobs, sender, stop, agent: None }
     }
 
-    pub(super) fn start(&mut self) {
+    pub(super) fn state_dir(&self) -> PathBuf {
+        self.temp.path().join("state")
+    }
+
+    /// What is on disk of the secrets.
+    pub(super) fn secrets(&self) -> Secrets {
+        Secrets::open(&self.state_dir().join("secrets.age"), &self.temp.path().join("key")).unwrap()
+    }
+
+    pub(super) fn open(&self) -> Agent<impl JobRunner> {
         let config = AgentConfig {
             state_dir: self.temp.path().join("state"),
             key_file: self.temp.path().join("key"),
@@ -148,8 +147,12 @@ impl World {
             on_stop: self.on_stop,
             spool_limit: DEFAULT_LIMIT,
         };
+        Agent::open(config, Scripted(self.sender.clone())).unwrap()
+    }
+
+    pub(super) fn start(&mut self) {
         self.stop = CancellationToken::new();
-        let agent = Agent::open(config, Scripted(self.sender.clone())).unwrap();
+        let agent = self.open();
         self.agent = Some(tokio::spawn(agent.run(self.stop.clone())));
     }
 
@@ -194,7 +197,21 @@ pub(super) fn job(n: u8) -> JobId {
     JobId::mint(NOW, [n; 10])
 }
 
-fn repo() -> RepoId {
+pub(super) fn finished(n: u8, state: FinalState) -> JobFinished {
+    JobFinished {
+        job_id: job(n),
+        at: NOW,
+        state,
+        class: OutcomeClass::Ok,
+        exit_code: Some(0),
+        message: "it is over".into(),
+        hint: None,
+        summary: JobSummary::default(),
+        run: None,
+    }
+}
+
+pub(super) fn repo() -> RepoId {
     RepoId::mint(NOW, [1; 10])
 }
 
@@ -238,6 +255,17 @@ pub(super) fn credential(revision: i64) -> ServerMessage {
         credential: Some(secret),
         restic_id: None,
         keep: true,
+    }))
+}
+
+pub(super) fn revocation(revision: i64) -> ServerMessage {
+    ServerMessage::ConfigUpdate(Box::new(ConfigUpdate {
+        repo_id: repo(),
+        kind: CredentialKind::Repo,
+        revision,
+        credential: None,
+        restic_id: None,
+        keep: false,
     }))
 }
 
