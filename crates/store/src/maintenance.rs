@@ -79,7 +79,7 @@ pub struct MaintenanceCommit {
     /// When to look again.
     pub wake_at: Option<Timestamp>,
     /// Jobs to put in the queue. One with the same kind, slot and attempt, or one of that kind that is not final, is there once; what was
-    /// withdrawn or superseded gave its slot back, and previews stand apart.
+    /// withdrawn or superseded gave its slot back for good, and previews stand apart.
     pub jobs: Vec<Job>,
 }
 

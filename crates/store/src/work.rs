@@ -194,8 +194,8 @@ pub struct FleetCounts {
 /// Runs and jobs.
 ///
 /// Every move of a job follows [`restic_manager_core::model::transition`] and raises the revisions of its host and its repository. A
-/// job that ends takes its run along when that is open: to [`restic_manager_core::model::RunState::after`], with the job's message as
-/// the reason where the run is abandoned. A job that is to wait again loses its `dispatched_at`; one that somebody asked to cancel is
+/// job that ends takes its run along when that is open, or was given up with this very attempt: to
+/// [`restic_manager_core::model::RunState::after`], with the job's message as the reason where the run is abandoned. A job that is to wait again loses its `dispatched_at`; one that somebody asked to cancel is
 /// cancelled instead.
 #[async_trait]
 pub trait Work: Send + Sync {

@@ -219,14 +219,16 @@ create table jobs (
     hint                text,
     summary             text,
     intent              text,
+    gave_slot_back      integer not null default 0,
     preview_group       text generated always as (intent ->> 'preview_group') virtual
 );
 create unique index jobs_of_run on jobs (run_id, attempt) where run_id is not null;
 create unique index jobs_open_of_run on jobs (run_id)
     where run_id is not null and state in ('queued', 'dispatched', 'running');
--- A slot of maintenance runs once; what never started gives its slot back.
+-- A slot of maintenance has one job; one that was given up before it started gave its slot back, and does not get it again even if its
+-- agent says later that it ran.
 create unique index jobs_of_slot on jobs (repo_id, kind, slot, attempt)
-    where run_id is null and slot is not null and state not in ('superseded', 'withdrawn');
+    where run_id is null and slot is not null and gave_slot_back = 0;
 -- The newest of a kind anchors its cadence.
 create index jobs_anchors on jobs (repo_id, kind, id)
     where kind in ('forget', 'prune', 'check') and state not in ('superseded', 'withdrawn') and preview_group is null;

@@ -307,6 +307,22 @@ pub async fn a_slot_is_made_once(store: &Arc<dyn Store>) {
     assert_eq!(commit(store, &repo, vec![next.clone()]).await, MaintenanceOutcome::Done(vec![next.id]));
 }
 
+/// A job that was withdrawn and ran all the same is over as its agent says; the slot stays with the job that was made since.
+pub async fn a_slot_that_was_given_back_is_not_taken_again(store: &Arc<dyn Store>) {
+    let (host, repo) = tied(store, "web").await;
+    let slot = || slotted(JobKind::Check, &host, &repo, at(100));
+    let first = slot();
+    commit(store, &repo, vec![first.clone()]).await;
+    let withdraw = restic_manager_core::model::JobEvent::Withdraw;
+    store.move_job(first.id, withdraw, "no more", at(30), None).await.unwrap();
+    let second = slot();
+    commit(store, &repo, vec![second.clone()]).await;
+    Agent::of(store, &host).finishes(first.id, restic_manager_core::model::FinalState::Succeeded).await;
+    assert_eq!(job_now(store, first.id).await.state, JobState::Succeeded);
+    let pressed = store.enqueue(slot(), audit("job.pressed")).await.unwrap();
+    assert!(matches!(&pressed, crate::Enqueued::Existing(job) if job.id == second.id), "{pressed:?}");
+}
+
 /// A job of the kind that is not final is the one that is made, whoever asked for it; a preview is none.
 pub async fn a_kind_waits_for_its_job_under_way(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;

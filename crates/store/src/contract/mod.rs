@@ -227,6 +227,7 @@ macro_rules! contract_clauses {
                 a_decision_is_committed_whole
                 a_decision_on_an_older_view_is_stale
                 a_slot_is_made_once
+                a_slot_that_was_given_back_is_not_taken_again
                 a_kind_waits_for_its_job_under_way
                 a_decision_is_made_once_however_many_commit_it
                 whether_a_credential_may_delete_is_noted
@@ -318,6 +319,7 @@ macro_rules! contract_clauses {
                 a_run_follows_the_end_of_its_job
                 a_run_follows_what_the_server_does_to_its_job
                 a_run_fails_with_a_cancelled_or_lost_job
+                a_run_that_was_given_up_follows_late_evidence
             }
             sessions {
                 the_epoch_strictly_rises
@@ -328,7 +330,7 @@ macro_rules! contract_clauses {
                 known_jobs_stay_as_they_are
                 a_hello_judges_its_own_jobs_only
                 judged_jobs_come_by_id
-                a_lost_job_stays_lost
+                a_lost_job_is_over_as_its_agent_says
             }
             snapshots {
                 snapshots_come_newest_first

@@ -234,3 +234,30 @@ pub async fn a_run_fails_with_a_cancelled_or_lost_job(store: &Arc<dyn Store>) {
     assert_eq!(state_of(store, job).await, JobState::Lost);
     assert_eq!(run_now(store, run.id).await.state, RunState::Failed);
 }
+
+/// A run that was given up with a lost or withdrawn job follows what the agent says of that job later; one that went on to another
+/// attempt does not.
+pub async fn a_run_that_was_given_up_follows_late_evidence(store: &Arc<dyn Store>) {
+    let mut nightly = Nightly::of(store, "web").await;
+    for (slot, event, given_up) in
+        [(100, JobEvent::Lose, RunState::Failed), (200, JobEvent::Withdraw, RunState::Abandoned)]
+    {
+        let (run, job) = nightly.fires_one(slot).await;
+        dispatch(store, job).await;
+        store.move_job(job, event, "given up", at(30), None).await.unwrap();
+        assert_eq!(run_now(store, run.id).await.state, given_up);
+        nightly.agent.finishes(job, FinalState::Succeeded).await;
+        let late = run_now(store, run.id).await;
+        assert_eq!((late.state, late.why), (RunState::Succeeded, None));
+    }
+    let (run, job) = nightly.fires_one(300).await;
+    dispatch(store, job).await;
+    store.move_job(job, JobEvent::Lose, "given up", at(30), None).await.unwrap();
+    let second = Run { attempt: 2, ..run.clone() };
+    nightly.agent.says(Effect::Fire { runs: vec![fired(&second)] }).await;
+    let retry = store.admission_view().await.unwrap().queued.remove(0).job.id;
+    dispatch(store, retry).await;
+    store.move_job(retry, JobEvent::Lose, "given up again", at(31), None).await.unwrap();
+    nightly.agent.finishes(job, FinalState::Succeeded).await;
+    assert_eq!(run_now(store, run.id).await.state, RunState::Failed);
+}

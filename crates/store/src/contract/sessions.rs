@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, SpoolId};
-use restic_manager_core::model::{Host, HostFacts, JobKind, JobState};
+use restic_manager_core::model::{FinalState, Host, HostFacts, JobKind, JobState};
 
 use super::fixture::{
-    Agent, at, at_once, audit, dispatched, enrolled, hello, host_now, job_in_state, job_now, mint, queued,
-    revisions, session, state_of, tied,
+    Agent, at, at_once, audit, dispatched, enrolled, finished, hello, host_now, job_in_state, job_now, mint,
+    queued, revisions, session, state_of, tied,
 };
 use crate::{Applied, Effect, Store, TakeSession};
 
@@ -156,16 +156,18 @@ pub async fn judged_jobs_come_by_id(store: &Arc<dyn Store>) {
     assert_eq!((taken.lost, taken.requeued), (running, dispatched_only));
 }
 
-/// What a lost job's agent says later changes nothing.
-pub async fn a_lost_job_stays_lost(store: &Arc<dyn Store>) {
+/// What the agent of a lost job says later of its end is how it ended: evidence beats what was presumed.
+pub async fn a_lost_job_is_over_as_its_agent_says(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let id = dispatched(store, JobKind::Check, &host, &repo).await;
     let mut agent = Agent::of(store, &host);
     agent.starts(id).await;
     session(store, hello(&host, agent.spool_id, &[])).await;
-    let before = job_now(store, id).await;
-    let late =
-        agent.says(super::fixture::finished(id, restic_manager_core::model::FinalState::Succeeded)).await;
-    assert!(matches!(&late, Applied::Ignored(why) if why.contains(&id.to_string())), "{late:?}");
-    assert_eq!(job_now(store, id).await, before);
+    assert_eq!(state_of(store, id).await, JobState::Lost);
+    agent.finishes(id, FinalState::Succeeded).await;
+    let over = job_now(store, id).await;
+    assert_eq!((over.state, over.finished_at), (JobState::Succeeded, Some(at(40))));
+    let again = agent.says(finished(id, FinalState::Failed)).await;
+    assert!(matches!(&again, Applied::Ignored(why) if why.contains(&id.to_string())), "{again:?}");
+    assert_eq!(job_now(store, id).await, over);
 }

@@ -18,6 +18,7 @@ pub(super) struct Jobs {
     unfinished: BTreeSet<JobId>,
     anchors: BTreeMap<(RepoId, JobKind), BTreeSet<JobId>>,
     slots: BTreeMap<Slot, JobId>,
+    gave_slot_back: BTreeSet<JobId>,
 }
 
 /// The key of a job of maintenance: repository, kind, slot and attempt.
@@ -48,7 +49,7 @@ impl Jobs {
         self.by_id.get(self.anchors.get(&(repo_id, kind))?.last()?)
     }
 
-    /// The job that was made for the same slot and attempt of maintenance; one that never started gave its slot back.
+    /// The job that was made for the same slot and attempt of maintenance; one that was given up gave its slot back.
     pub(super) fn of_slot(&self, job: &Job) -> Option<&Job> {
         self.by_id.get(self.slots.get(&slot_of(job)?)?)
     }
@@ -72,7 +73,10 @@ impl Jobs {
             anchors.remove(&job.id);
         }
         let Some(slot) = slot_of(job) else { return };
-        if counts {
+        if !counts {
+            self.gave_slot_back.insert(job.id);
+        }
+        if !self.gave_slot_back.contains(&job.id) {
             self.slots.insert(slot, job.id);
         } else if self.slots.get(&slot) == Some(&job.id) {
             self.slots.remove(&slot);
@@ -172,14 +176,22 @@ impl State {
         }
     }
 
-    /// Takes the open run of a job along.
+    /// Takes the run of a job along: an open one, and one that was given up with this very attempt.
     fn follow(&mut self, job: &Job) {
         let (Some(state), Some(id)) = (RunState::after(job.state), job.run_id) else { return };
-        let Some(run) = self.runs.get_mut(&id).filter(|run| run.state == RunState::Open) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let was_open = run.state == RunState::Open;
+        let was_given_up =
+            matches!(run.state, RunState::Failed | RunState::Abandoned) && run.attempt == job.attempt;
+        if !was_open && !was_given_up {
+            return;
+        }
         run.state = state;
         run.next_attempt_at = None;
         if state == RunState::Abandoned {
             run.why.clone_from(&job.message);
+        } else if was_given_up {
+            run.why = None;
         }
     }
 }

@@ -48,12 +48,12 @@ pub(super) async fn insert_runs(connection: &mut SqliteConnection, runs: &[&Run]
     ids(&written, "run")
 }
 
-/// The job of maintenance that was made for the same slot and attempt; one that never started gave its slot back.
+/// The job of maintenance that was made for the same slot and attempt; one that was given up gave its slot back.
 pub(super) async fn of_slot(connection: &mut SqliteConnection, job: &Job) -> Result<Option<Job>> {
     let (None, Some(slot)) = (job.run_id, job.slot) else { return Ok(None) };
     let found = sqlx::query(
         "select * from jobs indexed by jobs_of_slot where repo_id = ?1 and kind = ?2 and slot = ?3 and attempt = ?4 \
-         and run_id is null and slot is not null and state not in ('superseded', 'withdrawn')",
+         and run_id is null and slot is not null and gave_slot_back = 0",
     )
     .bind(job.repo_id.to_string())
     .bind(job.kind.as_str())

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use restic_manager_core::id::{HostId, JobId, RepoId, RunId};
+use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{FinalState, Job, JobEvent, JobState, JobSummary, RunState};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
@@ -136,19 +136,19 @@ pub(super) async fn advance_all(
         .fetch_all(&mut *connection)
         .await
         .doing("move jobs")?;
-    let mut done = Vec::with_capacity(moved.len());
-    let mut runs: Vec<RunId> = Vec::new();
+    let mut done: Vec<JobId> = Vec::with_capacity(moved.len());
+    let mut has_run = false;
     for row in &moved {
         let fields = Fields::new(row, "job", "id");
         done.push(fields.parsed("id")?);
-        runs.extend(fields.parsed_opt::<RunId>("run_id")?);
+        has_run |= fields.get::<Option<&str>>("run_id")?.is_some();
         touched.note(fields.parsed("host_id")?, fields.parsed("repo_id")?, state);
     }
     done.sort_unstable();
     if let Some(after) = RunState::after(state)
-        && !runs.is_empty()
+        && has_run
     {
-        end_runs(connection, &runs, after, &word.message).await?;
+        end_runs(connection, &done, after, &word.message).await?;
     }
     Ok(done)
 }
@@ -173,30 +173,37 @@ fn move_sql(event: JobEvent) -> String {
          dispatched_at = case ?2 when '{queued}' then null when '{dispatched}' then ?3 else dispatched_at end, \
          started_at = iif(?2 = '{running}', ?3, started_at), finished_at = iif(?4, ?3, finished_at), \
          message = iif(?4, ?5, message), class = iif(?4, ?6, class), hint = iif(?4, ?7, hint), \
-         exit_code = iif(?4, ?8, exit_code), summary = iif(?4, ?9, summary) \
+         exit_code = iif(?4, ?8, exit_code), summary = iif(?4, ?9, summary), \
+         gave_slot_back = iif(?2 in ('{superseded}', '{withdrawn}'), 1, gave_slot_back) \
          where id in (select value from json_each(?1)) and state in ({from}){wish} returning id, host_id, repo_id, run_id",
         queued = JobState::Queued.as_str(),
         dispatched = JobState::Dispatched.as_str(),
         running = JobState::Running.as_str(),
+        superseded = JobState::Superseded.as_str(),
+        withdrawn = JobState::Withdrawn.as_str(),
         from = from.join(", "),
     )
 }
 
+/// Takes the runs of jobs along: those that are open, and those that were given up with this very attempt.
 async fn end_runs(
     connection: &mut SqliteConnection,
-    runs: &[RunId],
+    jobs: &[JobId],
     after: RunState,
     why: &str,
 ) -> Result<()> {
     let why = (after == RunState::Abandoned).then_some(why);
-    sqlx::query(
-        "update runs set state = ?2, next_attempt_at = null, why = coalesce(?3, why) \
-         where id in (select value from json_each(?1)) and state = ?4",
-    )
-    .bind(json("ids", runs)?)
+    sqlx::query(AssertSqlSafe(format!(
+        "update runs set state = ?2, next_attempt_at = null, why = iif(runs.state = '{open}', coalesce(?3, why), ?3) \
+         from jobs j where j.id in (select value from json_each(?1)) and runs.id = j.run_id \
+         and (runs.state = '{open}' or (runs.state in ('{failed}', '{abandoned}') and runs.attempt = j.attempt))",
+        open = RunState::Open.as_str(),
+        failed = RunState::Failed.as_str(),
+        abandoned = RunState::Abandoned.as_str(),
+    )))
+    .bind(json("ids", jobs)?)
     .bind(after.as_str())
     .bind(why)
-    .bind(RunState::Open.as_str())
     .execute(connection)
     .await
     .doing("end the runs of jobs")?;
@@ -219,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_guard_names_the_states_of_the_table() {
-        assert!(move_sql(JobEvent::Start).contains("and state in ('dispatched') returning"));
+        assert!(move_sql(JobEvent::Start).contains("and state in ('queued', 'dispatched') returning"));
         assert!(move_sql(JobEvent::Lose).contains("and state in ('dispatched', 'running') returning"));
     }
 }
