@@ -11,4 +11,10 @@ pub trait Meta: Send + Sync {
     async fn fact(&self, key: &str) -> Result<Option<String>>;
     /// Stores a fact unless there is one with this key; answers the one that is stored then. Of several at once the first stays.
     async fn fact_or_insert(&self, key: &str, value: &str) -> Result<String>;
+    /// Sees whether the store takes writes: begins one, waiting for its turn as any other does, and gives it up.
+    ///
+    /// # Errors
+    ///
+    /// The fault that a write would meet before its first row; a full disk shows only where something is written.
+    async fn ping(&self) -> Result<()>;
 }

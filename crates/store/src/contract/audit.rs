@@ -232,6 +232,16 @@ pub async fn a_fact_has_one_value_however_many_bring_one(store: &Arc<dyn Store>)
     assert_eq!(store.fact("canary").await.unwrap().as_ref(), Some(&told[0]));
 }
 
+/// A store that takes writes says so, changes nothing by it, and takes the next write.
+pub async fn a_ping_changes_nothing(store: &Arc<dyn Store>) {
+    store.fact_or_insert("canary", "first").await.unwrap();
+    let try_one = |store: Arc<dyn Store>, _| async move { store.ping().await.unwrap() };
+    at_once(4, try_one, store).await;
+    assert_eq!(store.fact("canary").await.unwrap().as_deref(), Some("first"));
+    assert!(actions(store).await.is_empty());
+    assert_eq!(store.fact_or_insert("other", "second").await.unwrap(), "second");
+}
+
 /// Rows of changes made at once are all there.
 pub async fn changes_made_at_once_are_all_written(store: &Arc<dyn Store>) {
     let try_one = |store: Arc<dyn Store>, n: usize| async move {

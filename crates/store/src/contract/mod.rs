@@ -141,6 +141,7 @@ macro_rules! contract_clauses {
                 rows_are_found_by_what_they_say
                 a_fact_keeps_its_first_value
                 a_fact_has_one_value_however_many_bring_one
+                a_ping_changes_nothing
                 changes_made_at_once_are_all_written
             }
             cancelling {

@@ -31,6 +31,10 @@ impl Meta for MemoryStore {
     async fn fact_or_insert(&self, key: &str, value: &str) -> Result<String> {
         Ok(self.state().facts.entry(key.to_owned()).or_insert_with(|| value.to_owned()).clone())
     }
+
+    async fn ping(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 fn matches(filter: &AuditFilter, entry: &AuditEntry) -> bool {

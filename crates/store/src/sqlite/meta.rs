@@ -33,4 +33,9 @@ impl Meta for SqliteStore {
         tx.commit().await.doing(doing)?;
         Ok(stored)
     }
+
+    async fn ping(&self) -> Result<()> {
+        let doing = "see whether it takes writes";
+        self.write(doing).await?.rollback().await.doing(doing)
+    }
 }

@@ -43,7 +43,7 @@ use std::time::Duration;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, SqliteConnection, Transaction};
 
 use self::apply::ApplyQueue;
 use self::fault::Doing;
@@ -140,6 +140,18 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .max_lifetime(None)
         // A file does not go away as a network does: to ask before every use, or to reconnect, would only cost time.
         .test_before_acquire(false)
+        .after_release(|connection, _| Box::pin(is_fit(connection)))
+}
+
+/// Whether a connection can be used again: with no transaction left on it. One that cannot is replaced.
+///
+/// After some faults, a full disk among them, SQLite rolls back by itself (<https://www.sqlite.org/lang_transaction.html>). The
+/// rollback that sqlx sends then fails, and sqlx (0.9.0, `ConnectionWorker`) counts the transaction as open for ever and begins no
+/// other on that connection.
+async fn is_fit(connection: &mut SqliteConnection) -> std::result::Result<bool, sqlx::Error> {
+    // The rollback of a dropped transaction is only sent: the answer to what is sent behind it says that it was done.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 #[cfg(unix)]

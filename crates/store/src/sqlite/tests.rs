@@ -50,6 +50,28 @@ async fn a_full_disk_is_told_as_such_and_what_was_there_stays() {
 }
 
 #[tokio::test]
+async fn writes_go_on_when_a_full_disk_has_room_again() {
+    let (store, _folder) = file_store().await;
+    let limit = async |more: i64| {
+        let pages: i64 = sqlx::query_scalar("pragma page_count").fetch_one(&store.writer).await.unwrap();
+        let pragma = AssertSqlSafe(format!("pragma max_page_count = {}", pages + more));
+        let set: i64 = sqlx::query_scalar(pragma).fetch_one(&store.writer).await.unwrap();
+        assert_eq!(set, pages + more);
+    };
+    for _ in 0..3 {
+        // Again for each: the limit is the connection's, and one that met it may have been replaced.
+        limit(0).await;
+        let error = store.fact_or_insert("large", &"x".repeat(1_000_000)).await.unwrap_err();
+        assert!(matches!(error, StoreError::DiskFull), "{error:?}");
+        store.ping().await.unwrap();
+    }
+    limit(1000).await;
+    assert_eq!(store.fact_or_insert("large", &"x".repeat(1_000_000)).await.unwrap().len(), 1_000_000);
+    assert_eq!(store.fact("large").await.unwrap().map(|value| value.len()), Some(1_000_000));
+    store.close().await;
+}
+
+#[tokio::test]
 async fn a_failed_statement_says_what_was_to_be_done() {
     let (store, _folder) = file_store().await;
     let failed =
