@@ -375,3 +375,29 @@ async fn a_job_whose_agent_died_before_the_start_is_told_and_never_started() {
     assert!(lab.job_dir().join("void").exists(), "a supervisor that comes late finds it");
     assert!(lab.calls().is_empty());
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_repository_is_asked_without_room_on_the_disk_when_restics_last_word_is_lost() {
+    let mut lab = Lab::fake("exit 0");
+    let script = lab.path("fake-restic");
+    let (source, outputs) = (lab.path("source"), lab.path("outputs"));
+    let asked = format!(
+        r#"snapshots)
+    readlink /proc/$$/fd/1 /proc/$$/fd/2 >> '{}'
+    echo '[{{"id":"{}","short_id":"cdcdcdcd","time":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","hostname":"lab-host","username":"root","tags":["lab-tag"],"paths":["{}"]}}]';;"#,
+        outputs.display(),
+        "cd".repeat(32),
+        source.display(),
+    );
+    let text = std::fs::read_to_string(&script).unwrap();
+    job_lab::executable(&script, &text.replace("snapshots) echo '[]';;", &asked));
+    let spec = lab.backup_of(&["source"]);
+    let told = lab.run(spec).await;
+    let finished = told.finished();
+    assert_eq!(finished.summary.snapshot_id, Some("cd".repeat(32)), "{finished:?}");
+    assert!(finished.message.contains("last word on it is lost"), "{finished:?}");
+    let outputs = std::fs::read_to_string(outputs).unwrap();
+    assert!(outputs.lines().count() >= 2, "{outputs}");
+    assert!(outputs.lines().all(|output| output.starts_with("/memfd:answer")), "{outputs}");
+}

@@ -95,9 +95,11 @@ async fn a_preview_says_what_goes_and_why_the_rest_stays_and_forget_does_just_th
     std::fs::create_dir(lab.path("moved")).unwrap();
     std::fs::write(lab.path("moved/file"), "moved").unwrap();
     // The paths of the group changed between the second and the third.
-    let ours: Vec<String> = [(1, "source"), (2, "source"), (3, "moved"), (4, "moved")]
-        .map(|(day, name)| lab.bare_backup(job_lab::HOST, "ours", day, name))
-        .into();
+    for (day, name) in [(1, "source"), (2, "source"), (3, "moved"), (4, "moved")] {
+        lab.bare_backup(job_lab::HOST, "ours", day, name);
+    }
+    let id = |snapshot: &serde_json::Value| snapshot["id"].as_str().unwrap().to_owned();
+    let ours: Vec<String> = lab.snapshots().iter().map(id).collect();
     for (host, tag, day) in
         [("other-host", "ours", 1), ("other-host", "ours", 2), (job_lab::HOST, "theirs", 1)]
     {
@@ -128,8 +130,7 @@ async fn a_preview_says_what_goes_and_why_the_rest_stays_and_forget_does_just_th
     let [told, nobody] = forgotten(&applied) else { panic!("{:?}", applied.finished()) };
     assert_eq!((told.planned, told.removed, told.kept, told.class), (2, 2, 2, OutcomeClass::Ok));
     assert_eq!((nobody.planned, nobody.removed, nobody.kept, nobody.class), (0, 0, 0, OutcomeClass::Ok));
-    let left: BTreeSet<String> =
-        lab.snapshots().iter().map(|snapshot| snapshot["id"].as_str().unwrap().to_owned()).collect();
+    let left: BTreeSet<String> = lab.snapshots().iter().map(id).collect();
     let gone: BTreeSet<&String> = ours.iter().filter(|id| !left.contains(*id)).collect();
     assert_eq!(gone, going);
     assert_eq!(left.len(), 5, "those of another host and of another tag are untouched");

@@ -5,14 +5,18 @@ mod told;
 mod world;
 
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::FinalState;
+use restic_manager_core::model::{FinalState, UnlockScope};
 use restic_manager_core::wire::{
-    AgentMessage, CommandCancel, CommandRun, Frame, JobFinished, RefusedReason, ServerMessage,
+    AgentMessage, CheckSpec, CommandCancel, CommandRun, Frame, JobFinished, JobSpec, RefusedReason,
+    ServerMessage, UnlockSpec,
 };
 
 use super::*;
 use server::{Peer, Server};
-use world::{World, command, credential, job, log, plan_firing_at_new_year, progress, run_key, started};
+use world::{
+    World, admin, backup, command, command_on, credential, job, log, plan_firing_at_new_year, progress,
+    run_key, started,
+};
 
 async fn started_job(world: &mut World, peer: &mut Peer, n: u8) -> world::Begun {
     peer.say(ServerMessage::CommandRun(Box::new(command(n, peer.epoch)))).await;
@@ -305,6 +309,149 @@ async fn an_agent_that_shall_end_its_job_cancels_it_and_waits() {
     begun.finish(FinalState::Cancelled).await;
     assert_eq!(ending(peer.reliable().await.1).state, FinalState::Cancelled);
     world.stopped().await;
+}
+
+async fn begun(world: &mut World, peer: &mut Peer, command: CommandRun) -> world::Begun {
+    peer.say(ServerMessage::CommandRun(Box::new(command))).await;
+    world.begun().await
+}
+
+#[tokio::test]
+async fn maintenance_runs_beside_a_backup_and_all_are_told_cancelled_and_taken_over() {
+    let server = Server::bind().await;
+    let mut world = World::new(&server);
+    world.start();
+    let mut peer = server.accept().await;
+    peer.welcome(0).await;
+    // A credential for each of four repositories.
+    for n in 1..=4 {
+        let ServerMessage::ConfigUpdate(mut update) = credential(1) else { unreachable!() };
+        update.repo_id = command_on(1, n, JobSpec::Prune, 0).repo_id;
+        peer.say(ServerMessage::ConfigUpdate(update)).await;
+    }
+    let epoch = peer.epoch;
+    let unlock = JobSpec::Unlock(UnlockSpec { scope: UnlockScope::Stale });
+    let mut jobs = Vec::new();
+    for (n, repo, spec) in [
+        (1, 1, backup()),
+        (2, 2, JobSpec::Prune),
+        (3, 3, JobSpec::Check(CheckSpec { subset_pct: 0 })),
+        (4, 2, unlock),
+    ] {
+        let job = begun(&mut world, &mut peer, command_on(n, repo, spec, epoch)).await;
+        job.write_down();
+        job.say(started(n)).await;
+        assert_eq!(peer.reliable().await.1, started(n));
+        jobs.push(job);
+    }
+    for (n, repo, spec, other) in [(5, 4, backup(), 1), (6, 4, JobSpec::Prune, 2), (7, 3, JobSpec::Stats, 3)]
+    {
+        peer.say(ServerMessage::CommandRun(Box::new(command_on(n, repo, spec, epoch)))).await;
+        assert_eq!(refusal(peer.reliable().await.1), (job(n), RefusedReason::Busy { job_id: job(other) }));
+    }
+
+    peer.say(ServerMessage::CommandCancel(CommandCancel { job_id: job(3) })).await;
+    world::soon(jobs[2].cancel.cancelled()).await;
+    assert!(
+        [0, 1, 3].iter().all(|at: &usize| !jobs[*at].cancel.is_cancelled()),
+        "only the one that was named"
+    );
+    jobs.remove(2).finish(FinalState::Cancelled).await;
+    assert_eq!(ending(peer.reliable().await.1).job_id, job(3));
+    let third = begun(&mut world, &mut peer, command_on(8, 4, JobSpec::Prune, epoch)).await;
+    third.write_down();
+    let (last, _) = {
+        third.say(started(8)).await;
+        peer.reliable().await
+    };
+
+    world.stop().await;
+    world.start();
+    let mut again = Vec::new();
+    for _ in 0..4 {
+        again.push(world.begun().await);
+    }
+    let mut peer = server.accept().await;
+    let running: Vec<JobId> = peer.hello.running_jobs.iter().map(|running| running.job_id).collect();
+    assert_eq!(running, [job(1), job(2), job(4), job(8)]);
+    peer.welcome(last).await;
+    for job in again {
+        job.finish(FinalState::Succeeded).await;
+    }
+    let mut told = Vec::new();
+    for _ in 0..4 {
+        told.push(ending(peer.reliable().await.1).job_id);
+    }
+    told.sort_unstable();
+    assert_eq!(told, [job(1), job(2), job(4), job(8)]);
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn all_jobs_are_ended_when_the_agent_shall_end_them() {
+    let server = Server::bind().await;
+    let mut world = World::new(&server);
+    world.on_stop = OnStop::EndJob;
+    world.start();
+    let mut peer = server.accept().await;
+    peer.welcome(0).await;
+    peer.say(credential(1)).await;
+    let epoch = peer.epoch;
+    let first = begun(&mut world, &mut peer, command_on(1, 1, backup(), epoch)).await;
+    let second = begun(&mut world, &mut peer, command_on(2, 1, JobSpec::Prune, epoch)).await;
+    world.ask_to_stop();
+    for job in [&first, &second] {
+        world::soon(job.cancel.cancelled()).await;
+    }
+    first.finish(FinalState::Cancelled).await;
+    assert_eq!(ending(peer.reliable().await.1).job_id, job(1));
+    second.finish(FinalState::Cancelled).await;
+    assert_eq!(ending(peer.reliable().await.1).job_id, job(2));
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_admin_credential_serves_one_job_and_is_gone_with_it_with_the_session_and_when_revoked() {
+    let server = Server::bind().await;
+    let mut world = World::new(&server);
+    world.start();
+    let mut peer = server.accept().await;
+    peer.welcome(0).await;
+    peer.say(credential(1)).await;
+    let prune = |n, epoch| {
+        let command = command_on(n, 1, JobSpec::Prune, epoch);
+        ServerMessage::CommandRun(Box::new(CommandRun { requires_admin_creds: true, ..command }))
+    };
+    let missing = |n| (job(n), RefusedReason::NoAdminCredential);
+    peer.say(prune(1, peer.epoch)).await;
+    assert_eq!(refusal(peer.reliable().await.1), missing(1));
+
+    peer.say(admin(1, Some("admin-pw"))).await;
+    peer.say(prune(2, peer.epoch)).await;
+    let begun = world.begun().await;
+    assert_eq!(begun.job.credential.secret.password.expose(), "admin-pw");
+    begun.finish(FinalState::Succeeded).await;
+    ending(peer.reliable().await.1);
+    // The task of a job ends right behind its last word.
+    world.status_when(|status| status.jobs.is_empty()).await;
+    peer.say(prune(3, peer.epoch)).await;
+    assert_eq!(refusal(peer.reliable().await.1), missing(3), "gone with its job");
+
+    peer.say(admin(1, Some("admin-pw"))).await;
+    peer.say(admin(2, None)).await;
+    peer.say(prune(4, peer.epoch)).await;
+    assert_eq!(refusal(peer.reliable().await.1), missing(4), "revoked");
+
+    peer.say(admin(3, Some("admin-pw"))).await;
+    // Whatever comes before the answer to this was taken in.
+    peer.say(ServerMessage::CommandCancel(CommandCancel { job_id: job(2) })).await;
+    let (last, _) = peer.reliable().await;
+    drop(peer);
+    let mut peer = server.accept().await;
+    peer.welcome(last).await;
+    peer.say(prune(5, peer.epoch)).await;
+    assert_eq!(refusal(peer.reliable().await.1), missing(5), "gone with the session");
+    world.stop().await;
 }
 
 #[tokio::test]

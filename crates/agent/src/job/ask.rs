@@ -1,9 +1,7 @@
 //! Questions to restic: short commands whose answer is read whole.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -20,8 +18,12 @@ use crate::process::{ProcessIdentity, Tail, exit_of, now, set_environment};
 
 /// The largest answer that is read: a list of some 100,000 snapshots.
 const LARGEST: u64 = 64 << 20;
-const STDOUT: &str = "answer.stdout";
-const STDERR: &str = "answer.stderr";
+
+/// Where an answer goes.
+struct Outputs {
+    stdout: File,
+    stderr: File,
+}
 
 /// What ends a question early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,8 @@ impl Answer {
 
 /// Asks restic, within `deadline`. What it says on standard error goes to the job's log.
 ///
-/// Its outputs are files, as those of the main command: if the agent dies meanwhile, restic ends by itself and takes its lock away.
+/// Its outputs are files, as those of the main command: if the agent dies meanwhile, restic ends by itself and takes its
+/// lock away, which a pipe would not let it do. They lie in memory, where a full disk cannot take the answer.
 pub(crate) async fn ask(
     context: &Context,
     log: &mut JobLog,
@@ -78,8 +81,9 @@ pub(crate) async fn ask(
 ) -> Answer {
     let args = context.args(command);
     log.agent(format!("asking {}", shown(&context.restic.path, &args))).await;
-    let (exit, sent) = match start(context, &args) {
-        Ok(mut child) => {
+    let started = Outputs::new().and_then(|outputs| Ok((start(context, &args, &outputs)?, outputs)));
+    let (exit, sent, outputs) = match started {
+        Ok((mut child, outputs)) => {
             let (identity, started_at) = (identity_of(&child), now());
             let noted = identity.as_ref().filter(|_| command.takes_lock());
             if let Some(identity) = noted {
@@ -89,33 +93,43 @@ pub(crate) async fn ask(
             if let Some(identity) = noted {
                 context.runs.ended(identity, started_at, now());
             }
-            ended
+            (ended.0, ended.1, Some(outputs))
         }
         Err(error) => {
             log.agent(format!("the question could not be asked: {error}")).await;
-            (Exit::NotStarted, Sent::Nothing)
+            (Exit::NotStarted, Sent::Nothing, None)
         }
     };
-    let facts = read_stderr(&context.dir.join(STDERR), log).await;
+    let (stdout, stderr) = outputs.map(|outputs| (outputs.stdout, outputs.stderr)).unzip();
+    let facts = read_stderr(stderr, log).await;
     let ended =
         Ended { kind: command.kind(), capabilities: context.restic.capabilities, exit, sent, facts: &facts };
     let outcome = classify(&ended);
-    let stdout = read_stdout(&context.dir.join(STDOUT)).unwrap_or_default();
-    for name in [STDOUT, STDERR] {
-        // Whoever removes the folder removes what is left.
-        let _ = std::fs::remove_file(context.dir.join(name));
-    }
+    let stdout = stdout.and_then(|stdout| read_stdout(stdout).ok()).unwrap_or_default();
     Answer { outcome, stdout }
 }
 
-fn start(context: &Context, args: &[String]) -> io::Result<Child> {
-    let output = |name: &str| {
-        let path = context.dir.join(name);
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-    };
+impl Outputs {
+    fn new() -> io::Result<Self> {
+        Ok(Self { stdout: file_in_memory()?, stderr: file_in_memory()? })
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn file_in_memory() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("answer", rustix::fs::MemfdFlags::CLOEXEC)?.into())
+}
+
+/// Where there are none, one without a name.
+#[cfg(not(target_os = "linux"))]
+fn file_in_memory() -> io::Result<File> {
+    tempfile::tempfile()
+}
+
+fn start(context: &Context, args: &[String], outputs: &Outputs) -> io::Result<Child> {
     let mut command = tokio::process::Command::new(&context.restic.path);
     command.args(args).current_dir("/").process_group(0).stdin(Stdio::null());
-    command.stdout(output(STDOUT)?).stderr(output(STDERR)?);
+    command.stdout(outputs.stdout.try_clone()?).stderr(outputs.stderr.try_clone()?);
     set_environment(&mut command, &context.environment);
     command.spawn()
 }
@@ -157,9 +171,9 @@ async fn wait(child: &mut Child) -> Exit {
     child.wait().await.map_or(Exit::Code(-1), exit_of)
 }
 
-async fn read_stderr(path: &Path, log: &mut JobLog) -> Facts {
+async fn read_stderr(stderr: Option<File>, log: &mut JobLog) -> Facts {
     let mut facts = Facts::default();
-    let mut tail = Tail::new(path, 0);
+    let Some(Ok(mut tail)) = stderr.map(Tail::of) else { return facts };
     loop {
         let line = match tail.next_line() {
             Ok(Some(line)) => Some(line),
@@ -172,9 +186,10 @@ async fn read_stderr(path: &Path, log: &mut JobLog) -> Facts {
 }
 
 /// An answer that is too large is cut, which no parser takes for whole.
-fn read_stdout(path: &Path) -> io::Result<String> {
+fn read_stdout(mut stdout: File) -> io::Result<String> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LARGEST).read_to_end(&mut bytes)?;
+    stdout.rewind()?;
+    stdout.take(LARGEST).read_to_end(&mut bytes)?;
     Ok(String::from_utf8(bytes)
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }

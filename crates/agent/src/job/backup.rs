@@ -80,7 +80,14 @@ async fn judge(context: &Context, log: &mut JobLog, spec: &BackupSpec, ran: &mut
     if spoke || !ended_well {
         return ran.outcome(context, Kind::Backup, Exit::Code(0));
     }
-    if let Some(found) = evidence::find(context, log, spec, ran).await {
+    let found = evidence::find(context, log, spec, ran).await;
+    if found.is_err() && evidence::is_full(&context.dir) {
+        let message = "the agent's state directory on the host is full: restic's last word is lost, \
+            and whether a snapshot was made is not known";
+        let hint = "make room under the agent's state directory, then look at the repository's snapshots";
+        return Ending::failed(OutcomeClass::NoSpace, message, hint).outcome;
+    }
+    if let Ok(Some(found)) = found {
         ran.facts.summary = Some(found);
         let outcome = ran.outcome(context, Kind::Backup, Exit::Code(3));
         let Some(id) = snapshot_of(ran) else { return outcome };

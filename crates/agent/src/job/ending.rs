@@ -95,7 +95,11 @@ impl Ending {
     /// The job's folder cannot be written: a full disk, most often.
     pub(crate) fn unwritable_folder(error: &io::Error) -> Self {
         let message = format!("the job's folder on the host cannot be written: {error}");
-        Self::failed(OutcomeClass::Unknown, message, "make room under the agent's state directory")
+        let class = match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => OutcomeClass::NoSpace,
+            _ => OutcomeClass::Unknown,
+        };
+        Self::failed(class, message, "make room under the agent's state directory")
     }
 
     /// What an earlier agent left cannot be read.

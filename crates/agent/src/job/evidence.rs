@@ -1,5 +1,9 @@
 //! What the repository itself says of a backup whose end nobody saw, or whose last word is lost.
 
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
 use restic_manager_core::restic::{BackupSummary, Snapshot, SnapshotFilter};
 use restic_manager_core::text::SourcePath;
 use restic_manager_core::time::{SECOND, Timestamp};
@@ -10,30 +14,52 @@ use super::follow::Ran;
 use super::log::JobLog;
 use super::survey;
 
-/// The snapshot that this run made, as a summary; none when the repository holds no such snapshot or cannot be asked.
+/// The repository could not be asked; the log says why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unanswered;
+
+/// The snapshot that this run made, as a summary; none when the repository holds no such snapshot.
+///
+/// # Errors
+///
+/// [`Unanswered`].
 pub(crate) async fn find(
     context: &Context,
     log: &mut JobLog,
     spec: &BackupSpec,
     ran: &Ran,
-) -> Option<BackupSummary> {
+) -> Result<Option<BackupSummary>, Unanswered> {
     log.agent("looking into the repository for the snapshot of this run").await;
     let host = Some(context.command.restic_host.clone());
     let filter = SnapshotFilter { host, tag: Some(spec.tag.clone()), id: None };
-    let listed = survey::list(context, log, filter).await?;
+    let listed = survey::list(context, log, filter).await.ok_or(Unanswered)?;
     let includes: Vec<&str> = spec.includes.iter().map(SourcePath::as_str).collect();
-    let made = newest_of(&listed, &includes, ran.started_at, ran.end.at)?;
-    let stored = made.summary.clone();
-    Some(BackupSummary {
+    Ok(newest_of(&listed, &includes, ran.started_at, ran.end.at).map(summary_of))
+}
+
+fn summary_of(made: &Snapshot) -> BackupSummary {
+    let stored = made.summary.as_ref();
+    BackupSummary {
         snapshot_id: Some(made.id.clone()),
-        files_new: stored.as_ref().map_or(0, |summary| summary.files_new),
-        files_changed: stored.as_ref().map_or(0, |summary| summary.files_changed),
-        bytes_added: stored.as_ref().map_or(0, |summary| summary.data_added),
-        bytes_added_packed: stored.as_ref().map(|summary| summary.data_added_packed),
-        files_processed: stored.as_ref().map_or(0, |summary| summary.total_files_processed),
-        bytes_processed: stored.as_ref().map_or(0, |summary| summary.total_bytes_processed),
+        files_new: stored.map_or(0, |summary| summary.files_new),
+        files_changed: stored.map_or(0, |summary| summary.files_changed),
+        bytes_added: stored.map_or(0, |summary| summary.data_added),
+        bytes_added_packed: stored.map(|summary| summary.data_added_packed),
+        files_processed: stored.map_or(0, |summary| summary.total_files_processed),
+        bytes_processed: stored.map_or(0, |summary| summary.total_bytes_processed),
         ..BackupSummary::default()
-    })
+    }
+}
+
+/// Whether a folder has no room for a page more.
+pub(crate) fn is_full(folder: &Path) -> bool {
+    let tried = tempfile::tempfile_in(folder).and_then(|file| fill_page(&file));
+    tried.is_err_and(|error| matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+}
+
+fn fill_page(mut file: &File) -> io::Result<()> {
+    file.write_all(&[b'.'; 4096])?;
+    file.sync_data()
 }
 
 /// A snapshot carries the time at which its backup began, by this host's clock.
@@ -74,6 +100,16 @@ mod tests {
             program_version: None,
             summary: None,
         }
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_page_that_finds_no_room_is_a_full_disk_and_a_folder_that_is_gone_is_none() {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(fill_page(&full).unwrap_err().kind(), ErrorKind::StorageFull);
+        let temp = tempfile::tempdir().unwrap();
+        assert!(!is_full(temp.path()) && !is_full(&temp.path().join("gone")));
+        assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0);
     }
 
     #[test]

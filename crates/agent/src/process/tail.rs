@@ -45,6 +45,16 @@ impl Tail {
         }
     }
 
+    /// Reads an open file from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read from its beginning.
+    pub fn of(mut file: File) -> io::Result<Self> {
+        file.rewind()?;
+        Ok(Self { file: Some(file), ..Self::new(Path::new(""), 0) })
+    }
+
     /// Where the first line that was not returned yet begins.
     pub const fn consumed(&self) -> u64 {
         self.consumed

@@ -284,16 +284,10 @@ esac
         self.packs().iter().map(|path| std::fs::metadata(path).unwrap().len()).sum()
     }
 
-    /// Backs up with bare restic, as of a day of 2026, and returns the full id.
-    pub fn bare_backup(&self, host: &str, tag: &str, day: u32, name: &str) -> String {
+    /// Backs up with bare restic, as of a day of 2026.
+    pub fn bare_backup(&self, host: &str, tag: &str, day: u32, name: &str) {
         let (time, path) = (format!("2026-03-{day:02} 12:00:00"), self.path(name));
         self.bare_stdout(&["backup", "--host", host, "--tag", tag, "--time", &time, path.to_str().unwrap()]);
-        let newest = self.snapshots().into_iter().filter(|snapshot| {
-            snapshot["hostname"] == host
-                && snapshot["tags"][0] == tag
-                && snapshot["time"].as_str().unwrap().starts_with(&time[..10])
-        });
-        newest.last().unwrap()["id"].as_str().unwrap().to_owned()
     }
 
     pub fn snapshots(&self) -> Vec<serde_json::Value> {

@@ -4,14 +4,16 @@ use std::future::Future;
 
 use async_trait::async_trait;
 use restic_manager_core::id::{GroupId, HostId, RepoId, ScheduleId};
-use restic_manager_core::model::{CredentialKind, CredentialSecret, JobSummary, LogLine, LogStream, RunKey};
+use restic_manager_core::model::{
+    BackupOptions, CredentialKind, CredentialSecret, JobSummary, LogLine, LogStream, RunKey,
+};
 use restic_manager_core::restic::{OutcomeClass, Progress, Version};
 use restic_manager_core::schedule::{Cadence, Zone};
 use restic_manager_core::secret::Secret;
-use restic_manager_core::text::{DisplayName, ResticHost};
+use restic_manager_core::text::{DisplayName, ResticHost, Tag};
 use restic_manager_core::wire::{
-    AutoUnlock, CommandRun, ConfigUpdate, JobProgress, JobSpec, JobStarted, LogBatch, PlanSchedule,
-    ScheduleSet,
+    AutoUnlock, BackupSpec, CommandRun, ConfigUpdate, JobProgress, JobSpec, JobStarted, LogBatch,
+    PlanSchedule, ScheduleSet,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -241,32 +243,48 @@ pub(super) fn command(n: u8, epoch: i64) -> CommandRun {
 }
 
 pub(super) fn credential(revision: i64) -> ServerMessage {
-    let secret = CredentialSecret {
+    update(CredentialKind::Repo, revision, Some("repo-pw"), true)
+}
+
+pub(super) fn revocation(revision: i64) -> ServerMessage {
+    update(CredentialKind::Repo, revision, None, false)
+}
+
+/// The admin credential, which the agent may not keep on disk; none revokes it.
+pub(super) fn admin(revision: i64, password: Option<&str>) -> ServerMessage {
+    update(CredentialKind::Admin, revision, password, false)
+}
+
+fn update(kind: CredentialKind, revision: i64, password: Option<&str>, keep: bool) -> ServerMessage {
+    let secret = |password| CredentialSecret {
         url: "/srv/repo".into(),
-        password: Secret::new("repo-pw"),
+        password: Secret::new(password),
         rest_user: None,
         rest_password: None,
         env: [].into(),
     };
     ServerMessage::ConfigUpdate(Box::new(ConfigUpdate {
         repo_id: repo(),
-        kind: CredentialKind::Repo,
+        kind,
         revision,
-        credential: Some(secret),
+        credential: password.map(secret),
         restic_id: None,
-        keep: true,
+        keep,
     }))
 }
 
-pub(super) fn revocation(revision: i64) -> ServerMessage {
-    ServerMessage::ConfigUpdate(Box::new(ConfigUpdate {
-        repo_id: repo(),
-        kind: CredentialKind::Repo,
-        revision,
-        credential: None,
-        restic_id: None,
-        keep: false,
-    }))
+/// A job of a kind on one of several repositories.
+pub(super) fn command_on(n: u8, repo_n: u8, spec: JobSpec, epoch: i64) -> CommandRun {
+    CommandRun { repo_id: RepoId::mint(NOW, [repo_n; 10]), spec, ..command(n, epoch) }
+}
+
+pub(super) fn backup() -> JobSpec {
+    JobSpec::Backup(BackupSpec {
+        tag: Tag::new("t").unwrap(),
+        includes: vec![],
+        excludes: vec![],
+        options: BackupOptions::default(),
+    })
 }
 
 /// A plan whose only slot of a year lies far from every day on which a test may run twice; with its newest slot and the
