@@ -10,9 +10,12 @@ use job_lab::{Job, Lab, PASSWORD, VARIABLE, eventually, lines, supervise_if_aske
 use restic_manager_agent::job::{JobTimes, Supervisor, read_stored_job};
 use restic_manager_agent::process::supervise_main;
 use restic_manager_agent::restic::ResticProblem;
-use restic_manager_core::model::{FinalState, LogStream};
+use restic_manager_core::id::GroupId;
+use restic_manager_core::model::{FinalState, LogLine, LogStream};
 use restic_manager_core::restic::OutcomeClass;
-use restic_manager_core::wire::{AgentMessage, JobSpec};
+use restic_manager_core::text::{ResticHost, Tag};
+use restic_manager_core::time::Timestamp;
+use restic_manager_core::wire::{AgentMessage, ForgetGroupSpec, ForgetMode, ForgetSpec, JobSpec};
 
 /// What a successful backup says last.
 const SUMMARY: &str = r#"echo '{"message_type":"summary","files_new":2,"total_files_processed":2,"snapshot_id":"abababababababababababababababababababababababababababababababab"}'"#;
@@ -363,6 +366,63 @@ async fn a_request_to_stop_is_remembered_by_the_next_agent() {
     assert_eq!(told.finished().exit_code, Some(1));
 }
 
+/// One snapshot that goes, by each call; the one of the second group waits for the test.
+const FORGET: &str = r#"  forget)
+    echo "[0:00] 100.00%  1 / 1 files deleted"
+    case "$*" in *"--tag two"*)
+      while [ ! -e "$RESTIC_CACHE_DIR/go" ]; do sleep 0.02; done
+    esac
+    echo '[{"keep":null,"remove":[{"time":"2026-01-01T00:00:00Z","id":"abababababababababababababababababababababababababababababababab","short_id":"abababab"}]}]'
+  ;;
+  snapshots)"#;
+
+#[tokio::test]
+async fn a_forget_whose_agent_died_in_its_second_group_tells_what_became_of_each() {
+    let mut lab = Lab::fake("exit 0");
+    let script = std::fs::read_to_string(&lab.restic.path).unwrap();
+    job_lab::executable(&lab.restic.path, &script.replacen("  snapshots)", FORGET, 1));
+    let group = |tag: &str| ForgetGroupSpec {
+        group_id: GroupId::mint(Timestamp::from_millis(1), [1; 10]),
+        restic_host: ResticHost::new(job_lab::HOST).unwrap(),
+        tag: Tag::new(tag).unwrap(),
+        keep: serde_json::from_str(r#"{"last":1}"#).unwrap(),
+    };
+    let groups = vec![group("one"), group("two"), group("three")];
+    let order = lab.order(JobSpec::Forget(ForgetSpec { groups, mode: ForgetMode::Apply }));
+    let mut job = Job::start(order, lab.times);
+    let begun = |message: &AgentMessage| {
+        lines(std::slice::from_ref(message)).iter().any(|line| line.text.contains("--tag two --group-by"))
+    };
+    job.until(begun).await;
+    let second = lab.job_dir().join("2/child.json");
+    eventually("the second one runs", || second.exists()).await;
+    let first = job.die().await;
+
+    let order = order_again(&mut lab);
+    let mut job = Job::resume(order, Some(lines(&first).len() as u64), lab.times);
+    go(&lab);
+    let told = job.told_to_the_end().await;
+    told.check_order();
+    let all: Vec<_> = lines(&first).into_iter().chain(told.lines()).collect();
+    for (expected, line) in all.iter().enumerate() {
+        assert_eq!(line.n, expected as u64);
+    }
+    let ended = |line: &&&LogLine| line.text.starts_with("restic ended with exit code 0");
+    assert_eq!(all.iter().filter(ended).count(), 2, "each end is told once");
+    let finished = told.finished();
+    assert_eq!((finished.state, finished.class), (FinalState::Failed, OutcomeClass::Killed), "{finished:?}");
+    let results: Vec<_> = finished
+        .summary
+        .forget
+        .iter()
+        .map(|result| (result.tag.as_str(), result.class, result.planned, result.removed))
+        .collect();
+    let ok = OutcomeClass::Ok;
+    assert_eq!(results, [("one", ok, 1, 1), ("two", ok, 1, 1), ("three", OutcomeClass::Killed, 0, 0)]);
+    assert_eq!(lab.calls().iter().filter(|call| *call == "forget").count(), 2, "no third one is begun");
+    assert!(told.stats().is_some() && told.snapshots().is_some());
+}
+
 #[tokio::test]
 async fn a_job_whose_agent_died_before_the_start_is_told_and_never_started() {
     let mut lab = Lab::fake("exit 0");
@@ -384,7 +444,8 @@ async fn the_repository_is_asked_without_room_on_the_disk_when_restics_last_word
     let (source, outputs) = (lab.path("source"), lab.path("outputs"));
     let asked = format!(
         r#"snapshots)
-    readlink /proc/$$/fd/1 /proc/$$/fd/2 >> '{}'
+    links=$(readlink /proc/$$/fd/1 /proc/$$/fd/2)
+    echo "$links" >> '{}'
     echo '[{{"id":"{}","short_id":"cdcdcdcd","time":"'$(date -u +%Y-%m-%dT%H:%M:%SZ)'","hostname":"lab-host","username":"root","tags":["lab-tag"],"paths":["{}"]}}]';;"#,
         outputs.display(),
         "cd".repeat(32),
