@@ -35,13 +35,17 @@ pub(crate) struct CheckHold {
 impl CheckHold {
     /// The hold after a check that ended at `at`.
     ///
-    /// Errors keep the time of the first, and the most that was read to see one of them: a check lifts the hold when it passed and
-    /// read at least as much.
+    /// Errors keep the time of the first, and the most that was read to see one of them. Errors that a check of the structure found are
+    /// lifted by any check that passes; those that were found in data, by one that read all of it: two samples of 5 % are not
+    /// the same 5 %.
     pub(crate) fn after(known: Option<Self>, finding: Finding, at: Timestamp) -> Option<Self> {
         match (known, finding) {
             (None, Finding::Sound(_)) => None,
             (None, Finding::Damaged(subset_pct)) => Some(Self { since: at, subset_pct }),
-            (Some(hold), Finding::Sound(read)) => (read < hold.subset_pct).then_some(hold),
+            (Some(hold), Finding::Sound(read)) => {
+                let needed = if hold.subset_pct == 0 { 0 } else { 100 };
+                (read < needed).then_some(hold)
+            }
             (Some(hold), Finding::Damaged(read)) => {
                 Some(Self { subset_pct: hold.subset_pct.max(read), ..hold })
             }
