@@ -9,7 +9,7 @@ use restic_manager_core::api::ScheduleWrite;
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
-use restic_manager_core::time::{MINUTE, SECOND};
+use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::*;
 use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::HelloRefused;
