@@ -84,15 +84,17 @@ async fn once(context: &mut Context, log: &mut JobLog, command: &Command) -> Res
         return Err(Ending::cancelled());
     }
     let args = context.args(command);
+    let dir = context.next_run().map_err(|error| Ending::unwritable_folder(&error))?;
+    let told = Position { run: context.started, ..Position::default() };
+    // What an earlier command said is told by now.
+    log.reached(told);
     log.agent(format!("running {}", shown(&context.restic.path, &args))).await;
     log.flush().await;
-    let dir = context.next_run().map_err(|error| Ending::unwritable_folder(&error))?;
     let launch =
         Launch { dir: &dir, program: &context.restic.path, args: &args, environment: &context.environment };
     let running = Running::start(launch, &context.supervisor).await.map_err(Ending::start_failed)?;
     log.agent(format!("restic {} runs as process {}", context.restic.version, running.identity().pid)).await;
     let facts = Facts::with_missing_includes(context.missing_includes.iter().cloned());
-    let told = Position { run: context.started, ..Position::default() };
     let ran = follow(context, log, running, facts, told).await;
     release(context, log, &ran).await;
     Ok(ran)

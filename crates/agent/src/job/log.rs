@@ -78,6 +78,11 @@ impl JobLog {
         self.push(stream, text).await;
     }
 
+    /// A main command begins, or its outputs were read so far.
+    pub(crate) const fn reached(&mut self, read_to: Position) {
+        self.position = read_to;
+    }
+
     /// Takes in a line of a process whose output is not continued by a later agent.
     pub(crate) async fn restic_aside(&mut self, stream: LogStream, line: &RawLine) {
         let text = self.text_of(line);
