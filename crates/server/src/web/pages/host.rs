@@ -201,7 +201,7 @@ fn facts(host: &restic_manager_core::model::Host) -> Vec<(&'static str, String)>
     vec![
         ("System name", unknown(&facts.os_hostname)),
         ("System", unknown(&system)),
-        ("restic", facts.restic_version.clone().unwrap_or_else(|| "none".to_owned())),
+        ("restic", unknown(&facts.restic_version)),
         ("Agent", unknown(&facts.agent_version)),
         ("Upload limit", limit(host.limit_upload_kib)),
         ("Download limit", limit(host.limit_download_kib)),

@@ -66,7 +66,11 @@ impl House {
             bootstrap,
             sockets: AgentSockets { engine, sessions, clock: shared_clock, shutdown: shutdown.clone() },
             shutdown,
-            settings: Settings { listen: HOST.parse().unwrap(), public_url: None, trusted_proxies: Vec::new() },
+            settings: Settings {
+                listen: HOST.parse().unwrap(),
+                public_url: None,
+                trusted_proxies: Vec::new(),
+            },
         });
         Self { web: routes(Arc::clone(&state)), state, clock, bootstrap_token, _folder: folder }
     }

@@ -105,7 +105,11 @@ async fn a_form_must_come_from_a_page_of_ours_with_its_token() {
     ];
     for (csrf, header) in cases {
         let answer = house.answer(send(csrf, header)).await;
-        assert_eq!((answer.status, answer.header("content-type")), (403, "text/html; charset=utf-8"), "{header:?}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (403, "text/html; charset=utf-8"),
+            "{header:?}"
+        );
         assert!(answer.html.contains("Not allowed"), "{header:?}");
     }
     assert!(browser.look("/settings").await.html.contains("You have no tokens"));
@@ -173,7 +177,11 @@ async fn refusals_are_pages_within_the_frame() {
     ];
     for (path, status, said) in cases {
         let answer = browser.look(path).await;
-        assert_eq!((answer.status, answer.header("content-type")), (status, "text/html; charset=utf-8"), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (status, "text/html; charset=utf-8"),
+            "{path}"
+        );
         assert!(answer.html.to_lowercase().contains(&said.to_lowercase()), "{path}: {}", answer.html);
     }
     let known = browser.look(&format!("/hosts/{SOME_ID}")).await;
@@ -182,7 +190,8 @@ async fn refusals_are_pages_within_the_frame() {
     assert_eq!((wrong_method.status, wrong_method.header("allow")), (405, "GET"));
     let program = warp::test::request().path("/nothing").header("host", HOST);
     assert_eq!(house.answer(program).await.header("content-type"), "application/json");
-    let foreign = warp::test::request().path("/").header("host", "evil.example").header("accept", "text/html");
+    let foreign =
+        warp::test::request().path("/").header("host", "evil.example").header("accept", "text/html");
     let foreign = house.answer(foreign).await;
     assert_eq!((foreign.status, foreign.header("content-type")), (421, "text/html; charset=utf-8"));
 }
