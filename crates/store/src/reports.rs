@@ -91,12 +91,12 @@ pub enum Effect {
         /// What is known.
         stats: RepoStats,
     },
-    /// The host's snapshots in a repository, replacing those it listed before at an earlier `listed_at`. Ignored when the host is not
-    /// attached to it, and when it listed them at that instant or later before.
+    /// The host's snapshots in a repository, replacing those it listed before. What it says later counts, whatever its clock says of
+    /// when they were listed. Ignored when the host is not attached to the repository.
     Snapshots {
         /// Which repository.
         repo_id: RepoId,
-        /// When they were listed.
+        /// When they were listed, by the agent's clock.
         listed_at: Timestamp,
         /// How many there are.
         total: u64,
@@ -197,8 +197,9 @@ pub trait Reports: Send + Sync {
     ///
     /// A job keeps at most [`LOG_CAP_BYTES`] of text: its head and its tail, with the middle given up.
     async fn log(&self, job_id: JobId, from: u64, max_lines: u32) -> Result<LogSlice>;
-    /// Forgets the logs of jobs that ended before an instant; answers how many jobs lost theirs. Reading one then is an empty slice.
-    async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64>;
+    /// Forgets the logs of jobs that are over and whose end the server learned before an instant, by its own clock: what an agent's
+    /// clock says ages nothing. Answers how many jobs lost theirs; reading one then is an empty slice.
+    async fn forget_logs(&self, ended_before: Timestamp) -> Result<u64>;
 
     /// Snapshots of a host, newest first by `time`.
     async fn snapshots(

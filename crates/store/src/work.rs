@@ -199,7 +199,7 @@ pub struct FleetCounts {
 /// cancelled instead.
 #[async_trait]
 pub trait Work: Send + Sync {
-    /// Asks for a job, unless one like it is not final yet; of several at once one is made and the others are told of it. The audit row
+    /// Asks for a job, unless one like it is not final yet and nobody asked to stop that; of several at once one is made and the others are told of it. The audit row
     /// is written only for a new one.
     async fn enqueue(&self, job: Job, audit: AuditEntry) -> Result<Enqueued>;
     /// What admission looks at.

@@ -196,6 +196,7 @@ create table runs (
 );
 create unique index runs_by_key on runs (schedule_id, group_id, repo_id, slot);
 
+-- `finished_at` may be by the agent's clock; `ended_here_at` is when the server learned of the end, by its own.
 create table jobs (
     id                  text not null primary key,
     kind                text not null,
@@ -220,6 +221,7 @@ create table jobs (
     summary             text,
     intent              text,
     gave_slot_back      integer not null default 0,
+    ended_here_at       integer,
     preview_group       text generated always as (intent ->> 'preview_group') virtual
 );
 create unique index jobs_of_run on jobs (run_id, attempt) where run_id is not null;
@@ -277,6 +279,7 @@ create table log_chunks (
 );
 create unique index log_chunks_in_order on log_chunks (log_id, first_n);
 
+-- `listed_at` is by the agent's clock and orders nothing.
 create table snapshot_lists (
     host_id   text not null references hosts (id) on delete cascade,
     repo_id   text not null references repos (id) on delete cascade,

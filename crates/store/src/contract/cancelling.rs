@@ -123,6 +123,20 @@ pub async fn a_cancelled_job_never_waits_again(store: &Arc<dyn Store>) {
     }
 }
 
+/// A job that is given up after somebody asked to stop it stays so: what cannot wait again is not cancelled in its place.
+pub async fn a_requeue_cancels_no_job_that_is_over(store: &Arc<dyn Store>) {
+    for event in [JobEvent::Lose, JobEvent::Withdraw] {
+        let (host, repo) = tied(store, &format!("{event:?}")).await;
+        let id = dispatched(store, JobKind::Check, &host, &repo).await;
+        cancel(store, id, 30).await;
+        store.move_job(id, event, "given up", at(40), None).await.unwrap();
+        let before = job_now(store, id).await;
+        let moved = store.move_job(id, JobEvent::Requeue, "the agent left", at(41), None).await.unwrap();
+        assert_eq!(moved, JobMove::Refused(event.leads_to()));
+        assert_eq!(job_now(store, id).await, before);
+    }
+}
+
 /// However many ask at once, the job is cancelled once and every other is told that it is over.
 pub async fn a_job_is_cancelled_once_however_many_ask(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;

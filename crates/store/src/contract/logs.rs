@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{FinalState, JobKind, LogLine, LogStream};
+use restic_manager_core::model::{FinalState, JobEvent, JobKind, LogLine, LogStream};
 
-use super::fixture::{Agent, at, dispatched, line, mint, tied};
+use super::fixture::{Agent, at, dispatched, finished, line, mint, tied};
 use crate::{Applied, Effect, LOG_CAP_BYTES, LogSlice, Store};
 
 /// A host with a job that runs, and its agent.
@@ -162,7 +162,7 @@ pub async fn a_log_keeps_its_head_and_its_tail(store: &Arc<dyn Store>) {
     assert_eq!(read(store, id, 20).await.len(), lines.len(), "what was given up is still known of");
 }
 
-/// Logs of jobs that ended before an instant are forgotten; the jobs stay.
+/// Logs of jobs whose end the server learned before an instant are forgotten; the jobs stay.
 pub async fn old_logs_are_forgotten(store: &Arc<dyn Store>) {
     let (ended, mut web) = running(store, "web").await;
     let (goes_on, mut db) = running(store, "db").await;
@@ -171,11 +171,35 @@ pub async fn old_logs_are_forgotten(store: &Arc<dyn Store>) {
     says(&mut db, goes_on, lines(0..3)).await;
     web.finishes(ended, FinalState::Succeeded).await;
     mail.finishes(silent, FinalState::Succeeded).await;
-    assert_eq!(store.forget_logs(at(40)).await.unwrap(), 0, "it ended at that instant, not before");
+    assert_eq!(store.forget_logs(at(60)).await.unwrap(), 0, "it was told at that instant, not before");
     assert_eq!(read(store, ended, 10).await.len(), 3);
-    assert_eq!(store.forget_logs(at(41)).await.unwrap(), 1, "one job had lines to lose");
+    assert_eq!(store.forget_logs(at(61)).await.unwrap(), 1, "one job had lines to lose");
     assert_eq!(store.log(ended, 0, 10).await.unwrap(), LogSlice::default());
     assert_eq!(read(store, goes_on, 10).await.len(), 3);
     assert!(store.job(ended).await.unwrap().is_some());
-    assert_eq!(store.forget_logs(at(41)).await.unwrap(), 0);
+    assert_eq!(store.forget_logs(at(61)).await.unwrap(), 0);
+}
+
+/// A log ages by the server's clock, however wrong the agent's is, and also where the server ended the job.
+pub async fn a_log_ages_by_the_servers_clock(store: &Arc<dyn Store>) {
+    let mut ids = Vec::new();
+    for (name, clock) in [("slow", at(-1_000_000_000)), ("fast", at(1_000_000_000))] {
+        let (id, mut agent) = running(store, name).await;
+        says(&mut agent, id, lines(0..3)).await;
+        let mut end = finished(id, FinalState::Failed);
+        if let Effect::Finished { at, .. } = &mut end {
+            *at = clock;
+        }
+        assert_eq!(agent.says(end).await, Applied::Done);
+        ids.push(id);
+    }
+    let (lost, mut agent) = running(store, "lost").await;
+    says(&mut agent, lost, lines(0..3)).await;
+    store.move_job(lost, JobEvent::Lose, "nobody knows", at(60), None).await.unwrap();
+    ids.push(lost);
+    assert_eq!(store.forget_logs(at(60)).await.unwrap(), 0);
+    for id in &ids {
+        assert_eq!(read(store, *id, 10).await.len(), 3);
+    }
+    assert_eq!(store.forget_logs(at(61)).await.unwrap(), 3);
 }

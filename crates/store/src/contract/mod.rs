@@ -151,6 +151,7 @@ macro_rules! contract_clauses {
                 a_wish_to_cancel_is_delivered_at_hello
                 a_cancelled_job_that_never_arrived_is_over
                 a_cancelled_job_never_waits_again
+                a_requeue_cancels_no_job_that_is_over
                 a_job_is_cancelled_once_however_many_ask
             }
             dispatching {
@@ -212,6 +213,7 @@ macro_rules! contract_clauses {
                 every_job_has_its_own_log
                 a_log_keeps_its_head_and_its_tail
                 old_logs_are_forgotten
+                a_log_ages_by_the_servers_clock
             }
             maintenance {
                 a_new_repo_is_looked_at_at_once
@@ -268,6 +270,7 @@ macro_rules! contract_clauses {
             queueing {
                 a_job_that_was_asked_for_waits
                 pressing_twice_gives_the_job_that_is_there
+                a_job_that_is_to_stop_is_not_given_again
                 jobs_that_differ_in_one_thing_are_their_own
                 a_scheduled_job_is_found_by_pressing
                 one_job_is_made_however_many_press
@@ -336,7 +339,7 @@ macro_rules! contract_clauses {
             snapshots {
                 snapshots_come_newest_first
                 snapshots_of_one_instant_are_all_listed
-                only_a_newer_list_replaces_what_was_listed
+                the_list_said_last_replaces_what_was_listed
                 a_list_replaces_only_its_own_hosts
                 a_snapshot_belongs_to_the_group_of_its_tag
                 a_list_goes_with_its_attachment

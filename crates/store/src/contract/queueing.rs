@@ -47,6 +47,20 @@ pub async fn pressing_twice_gives_the_job_that_is_there(store: &Arc<dyn Store>) 
     assert_ne!(after, first);
 }
 
+/// A job that somebody asked to stop is not what is asked for: another one is made beside it.
+pub async fn a_job_that_is_to_stop_is_not_given_again(store: &Arc<dyn Store>) {
+    let (host, repo) = tied(store, "web").await;
+    let first = queued(store, JobKind::Check, &host, &repo).await;
+    dispatch(store, first).await;
+    store.request_cancel(first, at(30), audit("job.cancel_asked")).await.unwrap();
+    let wanted = job(JobKind::Check, &host, &repo);
+    let made = store.enqueue(wanted.clone(), audit("job.asked")).await.unwrap();
+    assert_eq!(made, Enqueued::Created(wanted.clone()));
+    let again = store.enqueue(job(JobKind::Check, &host, &repo), audit("job.asked")).await.unwrap();
+    assert_eq!(again, Enqueued::Existing(wanted));
+    assert_eq!(state_of(store, first).await, JobState::Dispatched);
+}
+
 /// Jobs are alike in kind, host, repository, group and preview; one that differs in any of them is its own.
 pub async fn jobs_that_differ_in_one_thing_are_their_own(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;

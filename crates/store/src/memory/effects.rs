@@ -8,7 +8,6 @@ use restic_manager_core::time::Timestamp;
 
 use super::State;
 use super::jobs::Word;
-use super::snapshots::Listing;
 use crate::{Effect, FiredRun, LOG_CAP_BYTES};
 
 /// Why an effect changes nothing but the number.
@@ -22,8 +21,6 @@ pub(super) enum Ignored {
     Late { id: JobId, why: IllegalMove },
     #[error("the host is not attached to repository {0}")]
     NotAttached(RepoId),
-    #[error("the host listed repository {repo_id} at {listed_at}, which is not earlier")]
-    OldListing { repo_id: RepoId, listed_at: Timestamp },
 }
 
 impl State {
@@ -69,8 +66,8 @@ impl State {
             Effect::Stats { repo_id, restic_id, stats } => {
                 self.record_stats(host_id, repo_id, restic_id, &stats, now)
             }
-            Effect::Snapshots { repo_id, listed_at, total: _, snapshots } => {
-                self.list_snapshots(host_id, repo_id, listed_at, snapshots)
+            Effect::Snapshots { repo_id, listed_at: _, total: _, snapshots } => {
+                self.list_snapshots(host_id, repo_id, snapshots)
             }
             Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
                 let summary = Some(*summary);
@@ -142,16 +139,10 @@ impl State {
         &mut self,
         host_id: HostId,
         repo_id: RepoId,
-        listed_at: Timestamp,
         snapshots: Vec<Snapshot>,
     ) -> Result<(), Ignored> {
         self.attachment_between(host_id, repo_id).ok_or(Ignored::NotAttached(repo_id))?;
-        if let Some(known) =
-            self.snapshots.get(&(host_id, repo_id)).filter(|known| known.listed_at >= listed_at)
-        {
-            return Err(Ignored::OldListing { repo_id, listed_at: known.listed_at });
-        }
-        self.snapshots.insert((host_id, repo_id), Listing { listed_at, snapshots });
+        self.snapshots.insert((host_id, repo_id), snapshots);
         Ok(())
     }
 }

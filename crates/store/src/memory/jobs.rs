@@ -19,6 +19,8 @@ pub(super) struct Jobs {
     anchors: BTreeMap<(RepoId, JobKind), BTreeSet<JobId>>,
     slots: BTreeMap<Slot, JobId>,
     gave_slot_back: BTreeSet<JobId>,
+    /// When the server learned of their ends.
+    ended_here_at: BTreeMap<JobId, Timestamp>,
 }
 
 /// The key of a job of maintenance: repository, kind, slot and attempt.
@@ -52,6 +54,11 @@ impl Jobs {
     /// The job that was made for the same slot and attempt of maintenance; one that was given up gave its slot back.
     pub(super) fn of_slot(&self, job: &Job) -> Option<&Job> {
         self.by_id.get(self.slots.get(&slot_of(job)?)?)
+    }
+
+    /// When the server learned that a job is over, by its own clock.
+    pub(super) fn ended_here_at(&self, id: JobId) -> Option<Timestamp> {
+        self.ended_here_at.get(&id).copied()
     }
 
     pub(super) fn put(&mut self, job: Job) {
@@ -140,7 +147,7 @@ impl State {
     ) -> Result<JobState, IllegalMove> {
         // Waiting again would run what somebody asked to stop.
         let event = match event {
-            JobEvent::Requeue if job.cancel_requested_at.is_some() => JobEvent::Finish(FinalState::Cancelled),
+            JobEvent::Requeue if is_to_stop(job) => JobEvent::Finish(FinalState::Cancelled),
             other => other,
         };
         let state = transition(job.state, event)?;
@@ -161,6 +168,7 @@ impl State {
         self.raise_revisions(job.host_id, job.repo_id);
         if state.is_final() {
             self.bring_forward(job.repo_id, heard_at);
+            self.jobs.ended_here_at.insert(job.id, heard_at);
         }
         self.follow(&job);
         self.jobs.put(job);
@@ -194,6 +202,11 @@ impl State {
             run.why = None;
         }
     }
+}
+
+/// Whether a job that could wait again was asked to stop.
+fn is_to_stop(job: &Job) -> bool {
+    job.cancel_requested_at.is_some() && JobEvent::Requeue.allowed_from().contains(&job.state)
 }
 
 fn end(job: &mut Job, word: Word, class: Option<OutcomeClass>) {

@@ -28,7 +28,8 @@ use restic_manager_core::id::{
     UserId,
 };
 use restic_manager_core::model::{
-    Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, SourceGroup,
+    Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, Snapshot,
+    SourceGroup,
 };
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
@@ -88,7 +89,7 @@ struct State {
     jobs: jobs::Jobs,
     former: FormerNames,
     logs: BTreeMap<JobId, log::JobLog>,
-    snapshots: BTreeMap<(HostId, RepoId), snapshots::Listing>,
+    snapshots: BTreeMap<(HostId, RepoId), Vec<Snapshot>>,
 
     audit: BTreeMap<AuditId, AuditEntry>,
     facts: BTreeMap<String, String>,

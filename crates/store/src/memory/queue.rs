@@ -21,7 +21,8 @@ impl State {
             return Enqueued::NotFound;
         }
         let what = |job: &Job| (job.kind, job.host_id, job.repo_id, job.group_id, job.intent.preview_group);
-        if let Some(existing) = self.jobs.unfinished().find(|other| what(other) == what(&job)) {
+        let is_like = |other: &&Job| other.cancel_requested_at.is_none() && what(other) == what(&job);
+        if let Some(existing) = self.jobs.unfinished().find(is_like) {
             return Enqueued::Existing(existing.clone());
         }
         if let Some(existing) = self.jobs.of_slot(&job) {

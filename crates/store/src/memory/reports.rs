@@ -43,12 +43,11 @@ impl Reports for MemoryStore {
         Ok(self.state().logs.get(&job_id).map(|log| log.slice(from, max_lines)).unwrap_or_default())
     }
 
-    async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64> {
+    async fn forget_logs(&self, ended_before: Timestamp) -> Result<u64> {
         let state = &mut *self.state();
         let before = state.logs.len();
         let jobs = &state.jobs;
-        let ended = |id: JobId| jobs.get(id).and_then(|job| job.finished_at);
-        state.logs.retain(|id, _| ended(*id).is_none_or(|at| at >= finished_before));
+        state.logs.retain(|id, _| jobs.ended_here_at(*id).is_none_or(|at| at >= ended_before));
         Ok((before - state.logs.len()) as u64)
     }
 

@@ -4,16 +4,9 @@ use std::cmp::Reverse;
 
 use restic_manager_core::id::{GroupId, HostId};
 use restic_manager_core::model::{Snapshot, SourceGroup};
-use restic_manager_core::time::Timestamp;
 
 use super::{State, pages};
 use crate::{Listed, PageRequest, Result, SnapshotFilter, SnapshotRow};
-
-/// What a host listed in a repository at one moment.
-pub(super) struct Listing {
-    pub(super) listed_at: Timestamp,
-    pub(super) snapshots: Vec<Snapshot>,
-}
 
 impl State {
     pub(super) fn snapshots_page(
@@ -28,8 +21,8 @@ impl State {
             *host == host_id && filter.repo_id.is_none_or(|wanted| wanted == *repo)
         });
         let mut rows = Vec::new();
-        for ((_, repo_id), listing) in listings {
-            for snapshot in &listing.snapshots {
+        for ((_, repo_id), snapshots) in listings {
+            for snapshot in snapshots {
                 let group_id = group_of(snapshot, &groups);
                 if filter.group_id.is_none() || filter.group_id == group_id {
                     let key = (Reverse(snapshot.time), *repo_id, snapshot.id.clone());

@@ -120,11 +120,8 @@ impl<'a, 'c> Batch<'a, 'c> {
                 if !self.attached(host_id, *repo_id).await? {
                     return Ok(Some(not_attached(*repo_id)));
                 }
-                let later =
-                    snapshots::replace(self.connection, host_id, *repo_id, *listed_at, *total, snapshots)
-                        .await?;
-                Ok(later
-                    .map(|at| format!("the host listed repository {repo_id} at {at}, which is not earlier")))
+                snapshots::replace(self.connection, host_id, *repo_id, *listed_at, *total, snapshots).await?;
+                Ok(None)
             }
             Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
                 let word = Word {

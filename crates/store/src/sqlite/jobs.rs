@@ -65,11 +65,11 @@ pub(super) async fn of_slot(connection: &mut SqliteConnection, job: &Job) -> Res
     found.as_ref().map(rows::job).transpose()
 }
 
-/// The job of the same kind on the same host, repository and group, with the same preview, that is not final.
+/// The job of the same kind on the same host, repository and group, with the same preview, that is not final and was not asked to stop.
 pub(super) async fn open_like(connection: &mut SqliteConnection, job: &Job) -> Result<Option<Job>> {
     let sql = format!(
         "select * from jobs indexed by jobs_open_of_host where host_id = ?1 and repo_id = ?2 and kind = ?3 \
-         and group_id is ?4 and preview_group is ?5 and {OPEN} order by id limit 1"
+         and group_id is ?4 and preview_group is ?5 and cancel_requested_at is null and {OPEN} order by id limit 1"
     );
     let found = sqlx::query(AssertSqlSafe(sql))
         .bind(job.host_id.to_string())

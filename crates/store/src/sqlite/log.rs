@@ -117,13 +117,13 @@ pub(super) async fn slice(store: &SqliteStore, job_id: JobId, from: u64, max_lin
     }
 }
 
-/// Forgets the logs of jobs that ended before an instant; answers how many.
-pub(super) async fn forget(store: &SqliteStore, finished_before: Timestamp) -> Result<u64> {
+/// Forgets the logs of jobs whose ends were learned before an instant; answers how many.
+pub(super) async fn forget(store: &SqliteStore, ended_before: Timestamp) -> Result<u64> {
     let doing = "forget old logs";
     let old: Vec<i64> = sqlx::query_scalar(
-        "select l.log_id from logs l join jobs j on j.id = l.job_id where j.finished_at < ?1",
+        "select l.log_id from logs l join jobs j on j.id = l.job_id where j.ended_here_at < ?1",
     )
-    .bind(finished_before.as_millis())
+    .bind(ended_before.as_millis())
     .fetch_all(&store.readers)
     .await
     .doing(doing)?;

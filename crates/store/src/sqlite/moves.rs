@@ -103,6 +103,7 @@ pub(super) async fn advance(
     // Waiting again would run what somebody asked to stop.
     let stopped = JobEvent::Finish(FinalState::Cancelled);
     if event == JobEvent::Requeue
+        && event.allowed_from().contains(&job.state)
         && job.cancel_requested_at.is_some()
         && !advance_all(connection, touched, &[id], stopped, word).await?.is_empty()
     {
@@ -133,6 +134,7 @@ pub(super) async fn advance_all(
         .bind(&word.hint)
         .bind(word.exit_code)
         .bind(word.summary.as_ref().map(|summary| json("a summary", summary)).transpose()?)
+        .bind(touched.now.as_millis())
         .fetch_all(&mut *connection)
         .await
         .doing("move jobs")?;
@@ -173,7 +175,7 @@ fn move_sql(event: JobEvent) -> String {
          dispatched_at = case ?2 when '{queued}' then null when '{dispatched}' then ?3 else dispatched_at end, \
          started_at = iif(?2 = '{running}', ?3, started_at), finished_at = iif(?4, ?3, finished_at), \
          message = iif(?4, ?5, message), class = iif(?4, ?6, class), hint = iif(?4, ?7, hint), \
-         exit_code = iif(?4, ?8, exit_code), summary = iif(?4, ?9, summary), \
+         exit_code = iif(?4, ?8, exit_code), summary = iif(?4, ?9, summary), ended_here_at = iif(?4, ?10, ended_here_at), \
          gave_slot_back = iif(?2 in ('{superseded}', '{withdrawn}'), 1, gave_slot_back) \
          where id in (select value from json_each(?1)) and state in ({from}){wish} returning id, host_id, repo_id, run_id",
         queued = JobState::Queued.as_str(),

@@ -25,8 +25,8 @@ impl Reports for SqliteStore {
         log::slice(self, job_id, from, max_lines).await
     }
 
-    async fn forget_logs(&self, finished_before: Timestamp) -> Result<u64> {
-        log::forget(self, finished_before).await
+    async fn forget_logs(&self, ended_before: Timestamp) -> Result<u64> {
+        log::forget(self, ended_before).await
     }
 
     async fn snapshots(

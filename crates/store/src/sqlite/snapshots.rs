@@ -54,7 +54,7 @@ pub(super) async fn page(
     })
 }
 
-/// Replaces what a host listed in a repository; answers the instant of the listing that stays when the new one is not later.
+/// Replaces what a host listed in a repository.
 pub(super) async fn replace(
     connection: &mut SqliteConnection,
     host_id: HostId,
@@ -62,19 +62,9 @@ pub(super) async fn replace(
     listed_at: Timestamp,
     total: u64,
     snapshots: &[Snapshot],
-) -> Result<Option<Timestamp>> {
+) -> Result<()> {
     let doing = "store a list of snapshots";
     let (host, repo) = (host_id.to_string(), repo_id.to_string());
-    let known: Option<i64> =
-        sqlx::query_scalar("select listed_at from snapshot_lists where host_id = ?1 and repo_id = ?2")
-            .bind(&host)
-            .bind(&repo)
-            .fetch_optional(&mut *connection)
-            .await
-            .doing(doing)?;
-    if let Some(known) = known.filter(|known| *known >= listed_at.as_millis()) {
-        return Ok(Some(Timestamp::from_millis(known)));
-    }
     sqlx::query(
         "insert into snapshot_lists (host_id, repo_id, listed_at, total) values (?1, ?2, ?3, ?4) \
          on conflict do update set listed_at = excluded.listed_at, total = excluded.total",
@@ -103,8 +93,7 @@ pub(super) async fn replace(
     .execute(&mut *connection)
     .await
     .doing(doing)?;
-    put_newest(connection, &host, &repo, snapshots).await?;
-    Ok(None)
+    put_newest(connection, &host, &repo, snapshots).await
 }
 
 /// Keeps the time of the newest snapshot with each tag.
