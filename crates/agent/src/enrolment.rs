@@ -16,7 +16,7 @@ use crate::state::{Enrolment, Identity, StateDir, StateError};
 pub enum Existing {
     /// It is kept, and the new one refused.
     Keep,
-    /// It is replaced; credentials and plan come anew from the server.
+    /// It is replaced; credentials and plan come anew from the server, and the spool and the slot ledger begin anew.
     Replace,
 }
 
@@ -101,16 +101,17 @@ pub fn enrol(
 ) -> Result<Enrolment, EnrolError> {
     let state = StateDir::open(state_dir)?;
     let _lock = state.lock()?;
-    match (Enrolment::load(&state), existing) {
+    let before = match (Enrolment::load(&state), existing) {
         (Ok(old), Existing::Keep) => {
             return Err(EnrolError::AlreadyEnrolled {
                 name: old.name.to_string(),
                 server: old.server.to_string(),
             });
         }
-        (Ok(_), Existing::Replace) | (Err(StateError::NotEnrolled { .. }), _) => {}
+        (Ok(old), Existing::Replace) => Some(old),
+        (Err(StateError::NotEnrolled { .. }), _) => None,
         (Err(error), _) => return Err(error.into()),
-    }
+    };
     let mut secrets = Secrets::open(&state.join("secrets.age"), key_file)?;
     secrets.save()?;
     let identity = Identity::of_this_machine(&state)?;
@@ -130,10 +131,26 @@ pub fn enrol(
         machine_id: identity.machine_id,
         enrolled_at: clock::wall(),
     };
+    // What is left of another host: its unacknowledged words, its plan and its slots are none of the new one's.
+    for folder in ["spool", "plan"] {
+        remove(&state.join(folder))?;
+    }
+    if before.is_some() {
+        secrets.forget_credentials()?;
+    }
     secrets.set_token(answer.agent_token);
     secrets.save()?;
     enrolment.save(&state)?;
     Ok(enrolment)
+}
+
+fn remove(folder: &Path) -> Result<(), StateError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StateError::io("remove", folder)(error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 fn ask(server: &ServerUrl, request: &EnrollRequest) -> Result<EnrollResponse, EnrolError> {
@@ -156,8 +173,15 @@ mod tests {
     use std::path::PathBuf;
     use std::thread::JoinHandle;
 
+    use restic_manager_core::id::{JobId, RepoId};
+    use restic_manager_core::model::{CredentialKind, CredentialSecret};
+    use restic_manager_core::time::Timestamp;
+    use restic_manager_core::wire::{AgentMessage, ConfigUpdate, JobStarted};
+
     use super::*;
+    use crate::ledger::Ledger;
     use crate::server_url::PlainHttp;
+    use crate::spool::{DEFAULT_LIMIT, Spool};
 
     const WELCOME: &str =
         r#"{"host_id":"01900000-0000-7000-8000-000000000009","name":"box","agent_token":"rma_new"}"#;
@@ -208,6 +232,48 @@ mod tests {
         assert!(matches!(&again, EnrolError::AlreadyEnrolled { name, .. } if name == "box"), "{again}");
         let (url, _asked) = server("201 Created", WELCOME);
         enrol(&state, &key, &url, Secret::new("rme_two"), Existing::Replace).unwrap();
+    }
+
+    #[test]
+    fn a_host_that_replaces_another_has_nothing_of_it() {
+        let (_temp, state, key) = places();
+        let (url, _asked) = server("201 Created", WELCOME);
+        enrol(&state, &key, &url, Secret::new("rme_one"), Existing::Keep).unwrap();
+        let dir = StateDir::existing(&state).unwrap();
+        let at = Timestamp::from_millis(1);
+        let open_spool = || Spool::open(&dir.folder("spool").unwrap(), DEFAULT_LIMIT, at).unwrap();
+        let open_ledger = || Ledger::open(&dir.folder("plan").unwrap(), at).unwrap();
+        let open_secrets = || Secrets::open(&dir.join("secrets.age"), &key).unwrap();
+        let job_id = JobId::mint(at, [1; 10]);
+        let mut spool = open_spool();
+        spool.append(&AgentMessage::JobStarted(JobStarted { job_id, at })).unwrap();
+        spool.sync().unwrap();
+        open_ledger().claim(job_id, None, 1, at).unwrap();
+        let secret = CredentialSecret {
+            url: "/srv/repo".into(),
+            password: Secret::new("old-pw"),
+            rest_user: None,
+            rest_password: None,
+            env: [].into(),
+        };
+        let update = ConfigUpdate {
+            repo_id: RepoId::mint(at, [1; 10]),
+            kind: CredentialKind::Repo,
+            revision: 9,
+            credential: Some(secret),
+            restic_id: None,
+            keep: true,
+        };
+        open_secrets().apply(&update).unwrap();
+
+        let (url, _asked) = server("201 Created", WELCOME);
+        enrol(&state, &key, &url, Secret::new("rme_two"), Existing::Replace).unwrap();
+        let anew = open_spool();
+        assert_eq!(anew.last_seq(), 0);
+        assert_ne!(anew.id(), spool.id());
+        assert_eq!(open_ledger().standing(job_id), None);
+        assert!(open_secrets().repos(CredentialKind::Repo).is_empty());
+        assert_eq!(open_secrets().token().unwrap().expose(), "rma_new");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::{Agent, Assignment, JobRunner};
 use crate::clock;
 use crate::ledger::{Standing, Verdict};
+use crate::session::in_words;
 
 impl<R: JobRunner> Agent<R> {
     pub(super) fn server_said(&mut self, message: ServerMessage) {
@@ -141,9 +142,15 @@ impl<R: JobRunner> Agent<R> {
     }
 
     fn turned_away(&mut self, error: &WireError) {
-        let hint = error.hint.as_deref().unwrap_or_default();
-        error!(code = error.code, hint, "the server says: {}", error.message);
-        self.trouble(format!("the server says: {}", error.message));
+        let said = in_words(error);
+        match error.code.as_str() {
+            "replaced" => warn!(
+                code = "replaced",
+                "another agent with the same credentials replaced this session; is this state directory copied?"
+            ),
+            code => error!(code, "{said}"),
+        }
+        self.coded_trouble(Some(error.code.clone()), said);
         if error.code != "host_deleted" {
             return;
         }

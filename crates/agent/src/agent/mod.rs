@@ -261,10 +261,10 @@ impl<R: JobRunner> Agent<R> {
             SessionEvent::Delivered(message) => self.server_said(message),
             SessionEvent::NotUnderstood(job) => self.refuse_unknown(job),
             SessionEvent::Acknowledged(seq) => self.acknowledged(seq),
-            SessionEvent::Down { why } => {
+            SessionEvent::Down { why, code } => {
                 self.secrets.forget_passing();
                 self.connected = None;
-                self.trouble(why);
+                self.coded_trouble(code, why);
             }
         }
     }
@@ -321,7 +321,12 @@ impl<R: JobRunner> Agent<R> {
 
     /// Remembers what went wrong, for `status`.
     fn trouble(&mut self, message: String) {
-        self.last_error = Some(LastError { at: clock::wall(), message });
+        self.coded_trouble(None, message);
+    }
+
+    /// The same with a word for programs.
+    fn coded_trouble(&mut self, code: Option<String>, message: String) {
+        self.last_error = Some(LastError { at: clock::wall(), code, message });
         self.timers.status_changed();
     }
 }

@@ -7,6 +7,7 @@ use restic_manager_core::model::JobKind;
 use restic_manager_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::session::UNAUTHORIZED;
 use crate::state::{StateDir, StateError};
 
 const FILE: &str = "status.json";
@@ -74,8 +75,21 @@ pub struct NextSlot {
 pub struct LastError {
     /// When.
     pub at: Timestamp,
+    /// What the server called it, or `unauthorized` when it refuses the token; none for everything else.
+    #[serde(default)]
+    pub code: Option<String>,
     /// What, in one sentence.
     pub message: String,
+}
+
+impl LastError {
+    /// Whether the server does not want this agent, and a person has to do something about it.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.code.as_deref(),
+            Some("host_deleted" | "identity_in_use" | "protocol_too_old" | UNAUTHORIZED)
+        )
+    }
 }
 
 impl Status {

@@ -461,8 +461,11 @@ async fn a_refused_token_is_tried_again_in_an_hour_and_the_agent_stays() {
     world.start();
     server.refuse_with_401().await;
     let status = world.status_when(|status| status.last_error.is_some()).await;
-    let error = status.last_error.unwrap().message;
+    let error = status.last_error.unwrap();
+    assert!(error.is_refusal());
+    let error = error.message;
     assert!(error.contains("refuses this agent's token (HTTP 401)"), "{error}");
+    assert!(error.contains("enrol it again"), "{error}");
     assert!(!server.has_caller(), "it does not come back at once");
     world.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use restic_manager_agent::agent::{RunningNow, Status};
+use restic_manager_agent::agent::{LastError, RunningNow, Status};
 use restic_manager_agent::state::{StateDir, StateError};
 
 use super::settings::Settings;
@@ -32,7 +32,7 @@ impl StatusOf {
                 ui::say(line);
             }
         }
-        ExitCode::from(if running { exit::DONE } else { exit::NOT_THERE })
+        ExitCode::from(exit_code(status, running))
     }
 }
 
@@ -44,6 +44,16 @@ fn look(settings: &Settings) -> Result<(Option<Status>, bool), StateError> {
         Err(error) => return Err(error),
     };
     Ok((Status::load(&state)?, running))
+}
+
+/// An agent that runs, but is not wanted by its server, does not do its work.
+fn exit_code(status: Option<&Status>, running: bool) -> u8 {
+    let refused = status.and_then(|status| status.last_error.as_ref()).is_some_and(LastError::is_refusal);
+    match (running, refused) {
+        (true, false) => exit::DONE,
+        (true, true) => exit::FAILED,
+        (false, _) => exit::NOT_THERE,
+    }
 }
 
 fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
@@ -77,4 +87,33 @@ fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
         lines.push(format!("trouble    {}: {}", error.at, error.message));
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: Option<&str>) -> Status {
+        let last_error =
+            serde_json::json!({ "at": 0, "code": code, "message": "the server says: it was deleted" });
+        serde_json::from_value(serde_json::json!({
+            "pid": 1, "version": "1", "host_id": "01900000-0000-7000-8000-000000000009", "server": "https://a.example",
+            "started_at": 0, "written_at": 0, "connected_since": null, "epoch": null, "schedule_version": 0,
+            "spooled_messages": 0, "spool_bytes": 0, "next_slots": [], "restic_version": null,
+            "restic_problem": null, "last_error": last_error
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn an_agent_that_runs_but_is_deleted_or_refused_is_a_failure_that_is_said() {
+        for code in ["host_deleted", "unauthorized"] {
+            let status = status(Some(code));
+            assert_eq!(exit_code(Some(&status), true), exit::FAILED, "{code}");
+            assert!(lines(Some(&status), true).iter().any(|line| line.contains("it was deleted")));
+        }
+        assert_eq!(exit_code(Some(&status(None)), true), exit::DONE);
+        assert_eq!(exit_code(Some(&status(Some("replaced"))), true), exit::DONE);
+        assert_eq!(exit_code(Some(&status(Some("host_deleted"))), false), exit::NOT_THERE);
+    }
 }

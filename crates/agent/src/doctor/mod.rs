@@ -5,6 +5,7 @@ mod repository;
 use std::path::{Path, PathBuf};
 
 use restic_manager_core::model::CredentialKind;
+use restic_manager_core::secret::Secret;
 use restic_manager_core::time::{SECOND, Timestamp};
 
 use crate::clock;
@@ -12,6 +13,7 @@ use crate::http;
 use crate::restic::{ResticBinary, ResticFinder};
 use crate::secrets::Secrets;
 use crate::server_url::{PlainHttp, ServerUrl};
+use crate::session::{self, ConnectError};
 use crate::state::{Enrolment, StateDir};
 
 /// A clock that differs more from the server's makes slots come early or late, in milliseconds.
@@ -83,7 +85,12 @@ pub async fn examine(checkup: Checkup) -> Vec<Finding> {
     let enrolment = state.as_ref().and_then(|state| enrolment(state, &mut findings));
     let secrets = state.as_ref().and_then(|state| secrets(state, &checkup.key_file, &mut findings));
     if let Some(server) = checkup.server.or_else(|| enrolment.map(|enrolment| enrolment.server)) {
-        findings.extend(ask_server(server, checkup.plain_http).await);
+        let told = ask_server(server.clone(), checkup.plain_http).await;
+        let answers = !told.iter().any(|finding| finding.subject == "server" && finding.is_problem());
+        findings.extend(told);
+        if let Some(token) = secrets.as_ref().filter(|_| answers).and_then(|secrets| secrets.token().ok()) {
+            findings.push(try_token(&server, token).await);
+        }
     }
     if let (Some(restic), Some(secrets)) = (restic, secrets) {
         for kind in [CredentialKind::Repo, CredentialKind::Admin] {
@@ -178,6 +185,20 @@ async fn ask_server(server: ServerUrl, plain: PlainHttp) -> Vec<Finding> {
             vec![Finding::problem("server", format!("{name}: {why}"), Some(remedy))]
         }
         Err(error) => vec![Finding::problem("server", error.to_string(), None)],
+    }
+}
+
+async fn try_token(server: &ServerUrl, token: &Secret) -> Finding {
+    match session::knock(server, token).await {
+        Ok(()) => Finding::ok("token", "the server takes it"),
+        Err(refused @ ConnectError::Unauthorized { .. }) => {
+            Finding::problem("token", refused.to_string(), Some(session::REFUSED_HINT.to_owned()))
+        }
+        Err(error) => {
+            let remedy =
+                "check what stands between the agent and the server: it must let web sockets through";
+            Finding::problem("token", error.to_string(), Some(remedy.to_owned()))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use restic_manager_core::id::JobId;
 use restic_manager_core::link::{AgentAction, AgentLink, DownCause, LinkState};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::wire::{
-    AgentMessage, Decoded, Frame, FrameError, Heartbeat, Hello, ServerMessage, decode_server,
+    AgentMessage, Decoded, Frame, FrameError, Heartbeat, Hello, ServerMessage, WireError, decode_server,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -24,6 +24,23 @@ use connection::{Connection, Incoming};
 
 /// The longest sleep: the machine may have slept meanwhile, which a timer does not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// What a person does about a token that is refused.
+pub(crate) const REFUSED_HINT: &str =
+    "if the host was deleted or its token replaced, enrol it again with a new token";
+
+/// The code of a token that is refused.
+pub const UNAUTHORIZED: &str = "unauthorized";
+
+/// Whether the server takes this agent's token: opens its socket and closes it again, without a word.
+///
+/// # Errors
+///
+/// [`ConnectError::Unauthorized`] when it does not; the others say nothing about the token.
+pub(crate) async fn knock(server: &ServerUrl, token: &Secret) -> Result<(), ConnectError> {
+    Connection::open(server, token).await?.close().await;
+    Ok(())
+}
 
 /// What happened to the session.
 #[derive(Debug)]
@@ -40,6 +57,8 @@ pub enum SessionEvent {
     Down {
         /// Why.
         why: String,
+        /// For programs: the server's own code, or [`UNAUTHORIZED`]; none where the network is at fault.
+        code: Option<String>,
     },
 }
 
@@ -68,6 +87,8 @@ pub struct Session {
     /// The newest lossy message; an older one that was not sent yet is not worth sending.
     progress: Option<String>,
     events: VecDeque<SessionEvent>,
+    /// What the server gave as the reason, while the connection still stands.
+    said: Option<WireError>,
 }
 
 impl Session {
@@ -82,6 +103,7 @@ impl Session {
             queue: VecDeque::new(),
             progress: None,
             events: VecDeque::new(),
+            said: None,
         }
     }
 
@@ -185,7 +207,12 @@ impl Session {
                     self.queue.push_back(Outgoing::Text(Frame::lossy(beat).to_text()));
                 }
                 AgentAction::SendSpooled(seq) => self.queue.push_back(Outgoing::Spooled(seq)),
-                AgentAction::Deliver(message) => self.events.push_back(SessionEvent::Delivered(message)),
+                AgentAction::Deliver(message) => {
+                    if let ServerMessage::Error(error) = &message {
+                        self.said = Some(error.clone());
+                    }
+                    self.events.push_back(SessionEvent::Delivered(message));
+                }
                 AgentAction::Forget(seq) => self.events.push_back(SessionEvent::Acknowledged(seq)),
                 AgentAction::Close => self.down(DownCause::Network, "the session is over".to_owned()),
             }
@@ -199,9 +226,8 @@ impl Session {
                 self.link.connected(clock::boot());
             }
             Err(refused @ ConnectError::Unauthorized { .. }) => {
-                error!(server = %self.server, "{refused}; the next attempt is in an hour, scheduled backups go on. \
-                    If the host was deleted or its token replaced, enrol again");
-                self.down(DownCause::Refused, refused.to_string());
+                error!(server = %self.server, "{refused}; the next attempt is in an hour, scheduled backups go on; {REFUSED_HINT}");
+                self.down(DownCause::Refused, format!("{refused}; {REFUSED_HINT}"));
             }
             Err(error) => self.down(DownCause::Network, error.to_string()),
         }
@@ -230,6 +256,13 @@ impl Session {
     }
 
     fn down(&mut self, cause: DownCause, why: String) {
+        // The server's own word on it is worth more than that the connection is down.
+        let said = self.said.take();
+        let why = said.as_ref().map_or(why, in_words);
+        let code = match cause {
+            DownCause::Refused => Some(UNAUTHORIZED.to_owned()),
+            DownCause::Network => said.map(|error| error.code),
+        };
         let was_open = self.connection.take().is_some();
         self.connecting = None;
         self.queue.clear();
@@ -244,8 +277,14 @@ impl Session {
         } else {
             info!(server = %self.server, wait_ms, "{why}; trying again");
         }
-        self.events.push_back(SessionEvent::Down { why });
+        self.events.push_back(SessionEvent::Down { why, code });
     }
+}
+
+/// What the server said against this agent, with its code and its advice.
+pub(crate) fn in_words(error: &WireError) -> String {
+    let hint = error.hint.as_deref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    format!("the server says: {} ({}){hint}", error.message, error.code)
 }
 
 async fn opened(

@@ -1,6 +1,7 @@
 //! What the server sets: in which order it counts, what a full disk does to it, and what leaves the disk.
 
 use restic_manager_core::model::{CredentialKind, Role};
+use restic_manager_core::secret::Secret;
 use restic_manager_core::text::ResticHost;
 use restic_manager_core::wire::{PlanRepo, ScheduleSet, WireError};
 
@@ -110,11 +111,28 @@ async fn a_deleted_host_keeps_no_plan_and_no_credential() {
     peer.say(credential(1)).await;
     say_plan(&mut peer, plan(1)).await;
     acked_version(&mut peer).await;
-    let deleted = WireError { code: "host_deleted".into(), message: "it was deleted".into(), hint: None };
+    let deleted = WireError {
+        code: "host_deleted".into(),
+        message: "it was deleted".into(),
+        hint: Some("enrol it again".into()),
+    };
     peer.say(ServerMessage::Error(deleted)).await;
-    world.status_when(|status| status.schedule_version == 0 && status.last_error.is_some()).await;
+    let gone = |status: &Status| status.last_error.is_some() && status.connected_since.is_none();
+    let status = world.status_when(gone).await;
+    let error = status.last_error.unwrap();
+    assert!(error.is_refusal());
+    assert_eq!(error.message, "the server says: it was deleted (host_deleted); enrol it again");
+    assert_eq!(status.schedule_version, 0);
     world.stop().await;
     assert!(world.secrets().repos(CredentialKind::Repo).is_empty());
+}
+
+#[tokio::test]
+async fn a_token_is_tried_without_a_word() {
+    let server = Server::bind().await;
+    let (token, refused) = (Secret::new("rma_secret"), server.refuse_with_401());
+    let (known, ()) = tokio::join!(crate::session::knock(&server.url, &token), refused);
+    assert!(matches!(known, Err(crate::session::ConnectError::Unauthorized { status: 401 })), "{known:?}");
 }
 
 #[tokio::test]
