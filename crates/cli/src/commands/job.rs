@@ -55,6 +55,13 @@ pub(crate) enum Command {
         /// The job's id
         job: JobId,
     },
+    /// Give up a job whose host is out of contact, so that it holds no place any more
+    ///
+    /// The job is lost from here on. What its agent says of it when it comes back still counts. Its lock in the repository is not touched.
+    GiveUp {
+        /// The job's id
+        job: JobId,
+    },
     /// Wait until a job is over; code 6 when it did not succeed
     Wait {
         /// The job's id
@@ -110,6 +117,10 @@ impl Command {
                 let body = client.start(&Route::new(["jobs", &job.to_string(), "cancel"]))?;
                 let state = body.read::<Accepted>()?.state;
                 ui.done(&body, &cancelled(job, state))
+            }
+            Self::GiveUp { job } => {
+                let body = client.start(&Route::new(["jobs", &job.to_string(), "give-up"]))?;
+                ui.done(&body, &format!("the job {}", does(body.read::<Accepted>()?.state)))
             }
             Self::Wait { job } => follow_one(session, job, LogLines::Hidden, card),
         }

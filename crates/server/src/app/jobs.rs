@@ -2,12 +2,13 @@
 
 use restic_manager_core::api::{Accepted, JobView, Page, SnapshotView};
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId};
-use restic_manager_core::model::{Job, JobKind, JobState, Role};
+use restic_manager_core::humane::does;
+use restic_manager_core::model::{Job, JobEvent, JobKind, JobState, Role};
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{CommandCancel, ServerMessage};
 use restic_manager_store::{
-    AttachmentRow, CancelOutcome, Enqueued, JobFilter, JobRow, LogSlice, SnapshotFilter,
+    AttachmentRow, CancelOutcome, Enqueued, JobFilter, JobMove, JobRow, LogSlice, SnapshotFilter,
 };
 
 use super::page::page;
@@ -136,9 +137,53 @@ impl App {
             CancelOutcome::AlreadyFinal(state) => Err(AppError::new(
                 ErrorKind::Conflict,
                 "job_over",
-                format!("job {id} is over: it is {}", state.as_str()),
+                format!("job {id} is over: it {}", does(state)),
             )),
             CancelOutcome::NotFound => Err(AppError::not_found("job", id)),
+        }
+    }
+
+    /// Gives up a job whose host is out of contact: it is lost from here on and holds no place any more. What the agent says of it when it
+    /// comes back still counts. Its lock in the repository is not touched.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it is over, or its host is connected.
+    pub async fn give_up_job(&self, caller: &Caller, id: JobId) -> Result<Accepted, AppError> {
+        let view = self.job(id).await?;
+        if self.engine.dispatch().epoch(view.job.host_id).is_some() {
+            return Err(AppError::new(
+                ErrorKind::Conflict,
+                "host_online",
+                format!("host `{}` is connected: its agent knows how the job stands", view.host_name),
+            )
+            .hint("cancel the job instead"));
+        }
+        let audit = self.audit_of(
+            caller,
+            "job.given_up",
+            ("job", id.to_string()),
+            [("host", view.host_name.clone().into()), ("kind", view.job.kind.as_str().into())],
+        );
+        let why = format!("{} gave it up while host `{}` was out of contact", caller.username, view.host_name);
+        match self.store.move_job(id, JobEvent::Lose, &why, self.clock.now(), Some(audit)).await? {
+            JobMove::Moved(state) => {
+                self.engine.feed().finished(id);
+                self.engine.poke();
+                Ok(Accepted { job_id: id, state, existing: true, hold: None, subset_pct: None })
+            }
+            JobMove::Refused(JobState::Queued) => Err(AppError::new(
+                ErrorKind::Conflict,
+                "not_started",
+                format!("job {id} waits and was never started"),
+            )
+            .hint("cancel it instead")),
+            JobMove::Refused(state) => Err(AppError::new(
+                ErrorKind::Conflict,
+                "job_over",
+                format!("job {id} is over: it {}", does(state)),
+            )),
+            JobMove::NotFound => Err(AppError::not_found("job", id)),
         }
     }
 

@@ -1,8 +1,11 @@
 //! Is anything wrong?
 
-use restic_manager_core::api::{Attention, FleetStatus, JobView, Presence};
+use std::collections::BTreeSet;
+
+use restic_manager_core::api::{Attention, FleetStatus, JobView, MAX_LIMIT, Presence};
+use restic_manager_core::humane::does;
 use restic_manager_core::model::{Host, JobState};
-use restic_manager_core::time::DAY;
+use restic_manager_core::time::{DAY, Timestamp};
 use restic_manager_store::{HostFilter, JobFilter, PageRequest};
 
 use super::{App, AppError};
@@ -11,6 +14,8 @@ use super::{App, AppError};
 const NAMED: usize = 50;
 /// How many of them may be hosts, so that jobs are seen too.
 const NAMED_HOSTS: usize = 25;
+/// How many pages of a day's jobs are looked through for what went wrong.
+const PAGES_OF_JOBS: usize = 20;
 
 impl App {
     /// The fleet on one screen: numbers, and what needs a person.
@@ -21,9 +26,8 @@ impl App {
     pub async fn status(&self) -> Result<FleetStatus, AppError> {
         let since = self.clock.now() - DAY;
         let counts = self.store.counts(since).await?;
-        let mut attention = self.troubled_jobs(since).await?;
-        attention.truncate(NAMED - NAMED_HOSTS);
-        attention.extend(self.troubled_hosts().await?);
+        let mut attention = self.troubled_hosts().await?;
+        attention.extend(self.troubled_jobs(since, NAMED - attention.len()).await?);
         Ok(FleetStatus {
             hosts: counts.hosts,
             hosts_online: self.engine.dispatch().connected() as u64,
@@ -35,17 +39,28 @@ impl App {
         })
     }
 
-    async fn troubled_jobs(
-        &self,
-        since: restic_manager_core::time::Timestamp,
-    ) -> Result<Vec<Attention>, AppError> {
-        let filter = JobFilter {
-            states: vec![JobState::Failed, JobState::Lost, JobState::Warning],
-            since: Some(since),
-            ..JobFilter::default()
-        };
-        let listed = self.store.jobs(&filter, PageRequest::first(NAMED as u32)).await?;
-        Ok(listed.items.into_iter().map(|row| troubled_job(&self.job_view(row))).collect())
+    /// What went wrong and was not mended: of each kind of job of a host, a group and a repository only the newest end counts.
+    async fn troubled_jobs(&self, since: Timestamp, most: usize) -> Result<Vec<Attention>, AppError> {
+        let states = JobState::ALL.into_iter().filter(|state| state.is_final()).collect();
+        let filter = JobFilter { states, since: Some(since), ..JobFilter::default() };
+        let mut newest = BTreeSet::new();
+        let mut found = Vec::new();
+        let mut after = None;
+        for _ in 0..PAGES_OF_JOBS {
+            let listed = self.store.jobs(&filter, PageRequest { after, limit: MAX_LIMIT }).await?;
+            for row in listed.items {
+                let job = &row.job;
+                if newest.insert((job.host_id, job.repo_id, job.group_id, job.kind)) && is_trouble(job.state) {
+                    found.push(troubled_job(&self.job_view(row)));
+                }
+            }
+            after = listed.next;
+            if found.len() >= most || after.is_none() {
+                break;
+            }
+        }
+        found.truncate(most);
+        Ok(found)
     }
 
     async fn troubled_hosts(&self) -> Result<Vec<Attention>, AppError> {
@@ -60,6 +75,19 @@ impl App {
             }
             after = listed.next;
         }
+    }
+}
+
+const fn is_trouble(state: JobState) -> bool {
+    match state {
+        JobState::Failed | JobState::Lost | JobState::Warning => true,
+        JobState::Queued
+        | JobState::Dispatched
+        | JobState::Running
+        | JobState::Succeeded
+        | JobState::Cancelled
+        | JobState::Superseded
+        | JobState::Withdrawn => false,
     }
 }
 
@@ -104,7 +132,7 @@ fn troubled_job(view: &JobView) -> Attention {
         code: code.to_owned(),
         subject_kind: "job".to_owned(),
         subject_id: job.id.to_string(),
-        message: format!("{what} is {}: {said}", job.state.as_str()),
+        message: format!("{what} {}: {said}", does(job.state)),
         hint: job.hint.clone().unwrap_or_else(|| format!("see `rmctl job log {}`", job.id)),
         since: job.finished_at,
     }

@@ -43,10 +43,7 @@ pub(in crate::web) async fn first_session(
             "wrong_bootstrap_token",
             "the bootstrap token is wrong",
         )
-        .hint(format!(
-            "it stands in {} on the server; `restic-manager-server admin bootstrap-token` shows it",
-            file.path().display()
-        ));
+        .hint("it stands in the file `bootstrap-token` of the server's data folder; `restic-manager-server admin bootstrap-token` makes a new one");
         return Err(error.into());
     }
     let session = ask.state.accounts.bootstrap(request.username, &request.password).await?;

@@ -10,7 +10,7 @@ use super::super::answer::{json, no_content, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
-use super::PageParams;
+use super::{NoBody, PageParams};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -99,7 +99,8 @@ struct RunParams {
         RunParams,
     ),
     responses((status = 202, description = "The jobs that do it.", body = AcceptedJobs)))]
-async fn run(user: User, ask: Ask) -> Answer {
+async fn run(user: User, mut ask: Ask) -> Answer {
+    let NoBody {} = ask.json_or_default().await?;
     let (id, gid) = (ask.id("id", "host")?, ask.id("gid", "source group")?);
     let RunParams { repo_id } = ask.query()?;
     let jobs = ask.state.app.run_group(&user.caller, id, gid, repo_id).await?;

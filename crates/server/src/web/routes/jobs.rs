@@ -12,7 +12,7 @@ use super::super::ask::Ask;
 use super::super::guard::{self, User};
 use super::super::socket;
 use super::super::table::{Answer, Route};
-use super::{follow, log};
+use super::{NoBody, follow, log};
 use crate::app::{AppError, JobQuery, ListQuery};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -23,6 +23,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::user::<__path_log_ndjson, _>(log_ndjson),
         Route::user::<__path_stream, _>(stream),
         Route::user::<__path_cancel, _>(cancel),
+        Route::user::<__path_give_up, _>(give_up),
     ]
 }
 
@@ -113,9 +114,20 @@ async fn stream(_: User, mut ask: Ask) -> Answer {
 #[utoipa::path(post, path = "/api/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs",
     params(("id" = JobId, Path, description = "The job.")),
     responses((status = 202, description = "Where the job stands.", body = Accepted)))]
-async fn cancel(user: User, ask: Ask) -> Answer {
+async fn cancel(user: User, mut ask: Ask) -> Answer {
     let id = ask.id("id", "job")?;
+    let NoBody {} = ask.json_or_default().await?;
     Ok(json(StatusCode::ACCEPTED, &ask.state.app.cancel_job(&user.caller, id).await?))
+}
+
+/// Gives up a job whose host is out of contact: it is lost and holds no place any more.
+#[utoipa::path(post, path = "/api/jobs/{id}/give-up", operation_id = "give_up_job", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job.")),
+    responses((status = 200, description = "Where the job stands.", body = Accepted)))]
+async fn give_up(user: User, mut ask: Ask) -> Answer {
+    let id = ask.id("id", "job")?;
+    let NoBody {} = ask.json_or_default().await?;
+    Ok(ok(&ask.state.app.give_up_job(&user.caller, id).await?))
 }
 
 fn states(list: &str) -> Result<Vec<JobState>, AppError> {

@@ -43,6 +43,11 @@ pub(super) fn all() -> Vec<Route> {
     .collect()
 }
 
+/// The body of a request that has none: an empty one, or an empty JSON object. Anything in it is refused by name.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoBody {}
+
 /// The parameters of every list.
 #[derive(Debug, Default, serde::Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
