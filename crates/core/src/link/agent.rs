@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::backoff;
-use crate::link::{HEARTBEAT_EVERY, HELLO_TIMEOUT, REFUSED_RETRY, SILENCE_TIMEOUT, WINDOW};
+use crate::link::{HEARTBEAT_EVERY, HELLO_TIMEOUT, REFUSED_RETRY, SILENCE_TIMEOUT, STEADY_AFTER, WINDOW};
 use crate::wire::{ServerMessage, Welcome};
 
 /// What the shell shall do next.
@@ -63,6 +63,7 @@ pub struct AgentLink {
     acked: u64,
     sent: u64,
     attempt: u32,
+    welcomed_at: i64,
     refused: bool,
     deadline: i64,
     heartbeat_at: i64,
@@ -79,6 +80,7 @@ impl AgentLink {
             acked,
             sent: acked,
             attempt: 0,
+            welcomed_at: now,
             refused: false,
             deadline: now,
             heartbeat_at: now,
@@ -150,6 +152,9 @@ impl AgentLink {
     pub fn disconnected(&mut self, cause: DownCause, jitter_permille: u32, now: i64) {
         // What was queued belonged to the old connection; what the spool may forget stays true.
         self.actions.retain(|action| matches!(action, AgentAction::Forget(_) | AgentAction::Deliver(_)));
+        if self.epoch().is_some() && now - self.welcomed_at >= STEADY_AFTER {
+            self.attempt = 0;
+        }
         let cause = if self.refused { DownCause::Refused } else { cause };
         self.refused = false;
         let wait = match cause {
@@ -211,7 +216,7 @@ impl AgentLink {
 
     fn welcomed(&mut self, welcome: Welcome, now: i64) {
         self.state = LinkState::Live { epoch: welcome.epoch };
-        self.attempt = 0;
+        self.welcomed_at = now;
         self.heartbeat_every = welcome.heartbeat_every.clamp(1_000, SILENCE_TIMEOUT / 2);
         self.heartbeat_at = now + self.heartbeat_every;
         self.deadline = now + SILENCE_TIMEOUT;

@@ -21,6 +21,9 @@ pub const HELLO_TIMEOUT: i64 = 10_000;
 pub const HEARTBEAT_EVERY: i64 = 30_000;
 /// A peer that was silent for so long is gone, in milliseconds: three heartbeats.
 pub const SILENCE_TIMEOUT: i64 = 90_000;
+/// A session that stood for so long was a good one, in milliseconds: after it the pauses between attempts begin anew. Two
+/// agents that replace each other never have one, and so do not take turns without a pause.
+pub const STEADY_AFTER: i64 = 10_000;
 /// How many reliable messages may be under way without an acknowledgement.
 pub const WINDOW: u64 = 512;
 /// How long an agent that was turned away for good reasons waits before it asks again, in milliseconds.

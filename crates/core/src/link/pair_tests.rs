@@ -17,6 +17,19 @@ fn spool_id() -> SpoolId {
     SpoolId::mint(Timestamp::from_millis(1), [1; 10])
 }
 
+fn welcome(epoch: i64, acked_seq: u64) -> Welcome {
+    Welcome {
+        protocol: PROTOCOL,
+        epoch,
+        server_version: "0".into(),
+        host_id: HostId::mint(Timestamp::default(), [0; 10]),
+        clock: Timestamp::default(),
+        spool_id: spool_id(),
+        acked_seq,
+        heartbeat_every: HEARTBEAT_EVERY,
+    }
+}
+
 fn hello(first_seq: u64, last_seq: u64) -> Hello {
     Hello {
         protocol: PROTOCOL,
@@ -137,16 +150,7 @@ impl World {
                 ServerAction::Take(_) => {
                     self.epoch += 1;
                     let committed = self.applied.last().copied().unwrap_or(0);
-                    self.to_agent.push_back(ServerMessage::Welcome(Welcome {
-                        protocol: PROTOCOL,
-                        epoch: self.epoch,
-                        server_version: "0".into(),
-                        host_id: HostId::mint(Timestamp::default(), [0; 10]),
-                        clock: Timestamp::from_millis(self.now),
-                        spool_id: spool_id(),
-                        acked_seq: committed,
-                        heartbeat_every: HEARTBEAT_EVERY,
-                    }));
+                    self.to_agent.push_back(ServerMessage::Welcome(welcome(self.epoch, committed)));
                     server.taken(committed, self.now);
                 }
                 ServerAction::Apply { seq, .. } | ServerAction::SetAside { seq, .. } if commits => {
@@ -340,6 +344,26 @@ fn a_refusal_for_good_reasons_waits_an_hour_and_a_broken_network_does_not() {
     assert_eq!(agent.poll(), Some(AgentAction::Connect));
     agent.disconnected(DownCause::Network, 1000, 30);
     assert!(agent.timeout().is_some_and(|at| at <= 30 + 60_000));
+}
+
+/// The longest pause after a session that stood for `lasted`, when three attempts before it came to nothing.
+fn pause_after_a_session_of(lasted: i64) -> i64 {
+    let mut agent = AgentLink::new(0, 0, 0);
+    for _ in 0..3 {
+        agent.disconnected(DownCause::Network, 1000, 0);
+        agent.retry_now(0);
+    }
+    agent.connected(0);
+    agent.received(ServerMessage::Welcome(welcome(1, 0)), 0);
+    assert_eq!(agent.epoch(), Some(1));
+    agent.disconnected(DownCause::Network, 1000, lasted);
+    agent.timeout().unwrap() - lasted
+}
+
+#[test]
+fn only_a_session_that_lasted_makes_the_pauses_short_again() {
+    assert_eq!(pause_after_a_session_of(STEADY_AFTER), 1_000);
+    assert_eq!(pause_after_a_session_of(STEADY_AFTER - 1), 8_000);
 }
 
 #[test]
