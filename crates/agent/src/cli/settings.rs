@@ -65,6 +65,8 @@ pub(crate) enum SettingsError {
     NoHome,
     #[error("the path {} is relative", path.display())]
     Relative { path: PathBuf },
+    #[error("the key file {} lies in the state directory {}", key.display(), state.display())]
+    KeyWithSecrets { key: PathBuf, state: PathBuf },
     #[error("grace_seconds is {seconds}, which is not between 1 and 3600")]
     Grace { seconds: u64 },
 }
@@ -75,6 +77,9 @@ impl SettingsError {
             Self::Unreadable { .. } | Self::Wrong { .. } | Self::Grace { .. } => None,
             Self::Server(error) => error.hint(),
             Self::NoHome => Some("name the directories with --state-dir and --key-file".to_owned()),
+            Self::KeyWithSecrets { .. } => {
+                Some("name a place apart from it with --key-file: a copy of the state directory alone must open no secret".to_owned())
+            }
             Self::Relative { .. } => {
                 Some("give it from the root, such as /var/lib/restic-manager-agent".to_owned())
             }
@@ -127,10 +132,14 @@ impl Settings {
         let plain = global.allow_plain_http || file.allow_plain_http;
         let plain_http = if plain { PlainHttp::Anywhere } else { PlainHttp::LoopbackOnly };
         let server = file.server.map(|server| ServerUrl::parse(&server, plain_http)).transpose();
+        // What a person typed is relative to where it was typed; a service has no such place.
+        let (state_dir, key_file) = (absolute(state_dir)?, absolute(key_file)?);
+        if real(&key_file).starts_with(real(&state_dir)) {
+            return Err(SettingsError::KeyWithSecrets { key: key_file, state: state_dir });
+        }
         Ok(Self {
-            // What a person typed is relative to where it was typed; a service has no such place.
-            state_dir: absolute(state_dir)?,
-            key_file: absolute(key_file)?,
+            state_dir,
+            key_file,
             cache_dir: absolute(cache_dir)?,
             restic: first([&global.restic, &file.restic]).map(absolute).transpose()?,
             server: server.map_err(SettingsError::Server)?,
@@ -161,6 +170,17 @@ fn first(paths: [&Option<PathBuf>; 2]) -> Option<PathBuf> {
 
 fn absolute(path: PathBuf) -> Result<PathBuf, SettingsError> {
     std::path::absolute(&path).map_err(|_| SettingsError::Relative { path })
+}
+
+/// The path without links and dots, as far as it exists.
+fn real(path: &Path) -> PathBuf {
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return real;
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => real(parent).join(name),
+        (_, _) => path.to_owned(),
+    }
 }
 
 fn times(grace_seconds: Option<u64>) -> Result<JobTimes, SettingsError> {
@@ -213,6 +233,24 @@ mod tests {
         assert_eq!(settings.log_level, LogLevel::Info);
         assert_eq!(settings.times.grace, Duration::from_secs(7));
         assert_eq!(settings.server.unwrap().to_string(), "https://a.example");
+    }
+
+    #[test]
+    fn a_key_beside_what_it_opens_is_refused_by_every_name_it_has() {
+        let temp = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(temp.path().join("state"), temp.path().join("link")).unwrap();
+        std::fs::create_dir(temp.path().join("state")).unwrap();
+        let state = temp.path().join("state");
+        for key in ["state/agent.key", "state/new/agent.key", "link/agent.key"] {
+            let key = temp.path().join(key);
+            let flags = ["--state-dir", state.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
+            let error = load("", &flags).unwrap_err();
+            assert!(matches!(error, SettingsError::KeyWithSecrets { .. }), "{error}");
+            assert!(error.hint().unwrap().contains("--key-file"));
+        }
+        let beside = temp.path().join("state.key");
+        let flags = ["--state-dir", state.to_str().unwrap(), "--key-file", beside.to_str().unwrap()];
+        assert!(load("", &flags).is_ok());
     }
 
     #[test]

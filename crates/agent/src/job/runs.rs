@@ -70,8 +70,8 @@ impl Runs {
             std::fs::create_dir_all(folder)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;
-        // In front of a line that a crash tore, if there is one.
-        file.write_all(&line(run))?;
+        // On a line of its own, also behind one that a crash tore.
+        file.write_all(&[b"\n", &line(run)[..]].concat())?;
         file.sync_data()?;
         if file.metadata()?.len() > LARGEST {
             self.shorten(now())?;
@@ -207,7 +207,7 @@ mod tests {
         runs.started(&process(8), at(2));
         runs.ended(&process(7), at(1), at(5));
         let mut bytes = std::fs::read(&runs.path).unwrap();
-        bytes.extend_from_slice(b"0123 {\"hostna\n");
+        bytes.extend_from_slice(b"0123 {\"hostna");
         std::fs::write(&runs.path, bytes).unwrap();
         runs.ended(&process(8), at(2), at(9));
         let read: Vec<_> =

@@ -44,6 +44,12 @@ pub enum StateError {
         /// The user the agent runs as.
         me: u32,
     },
+    /// The directory holds files, and none that an agent left.
+    #[error("{} is not empty and was never an agent's", path.display())]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
     /// Others may read or write it.
     #[error("{} is open to other users (mode {mode:04o})", path.display())]
     TooOpen {
@@ -85,7 +91,7 @@ impl StateError {
                 Some("make room on the file system of the state directory".to_owned())
             }
             Self::Io { .. } => None,
-            Self::NotADirectory { .. } => Some("name another directory with --state-dir".to_owned()),
+            Self::NotADirectory { .. } | Self::NotOurs { .. } => Some("name another directory with --state-dir".to_owned()),
             Self::Foreign { path, me, .. } => {
                 Some(format!("if it is the agent's: chown -R {me} {}; else name another with --state-dir", path.display()))
             }
@@ -156,6 +162,7 @@ impl StateDir {
         if found.uid() != me {
             return Err(StateError::Foreign { path: root.to_owned(), owner: found.uid(), me });
         }
+        refuse_foreign_files(root)?;
         refuse_open(root, found.permissions().mode())?;
         let root = std::fs::canonicalize(root).map_err(StateError::io("look at", root))?;
         Ok(Self { root })
@@ -208,6 +215,23 @@ impl StateDir {
     }
 }
 
+/// Files by one of which a directory is known as an agent's.
+const MARKS: [&str; 4] = ["agent.lock", "agent.json", "status.json", "secrets.age"];
+
+/// Refuses a directory that somebody uses for something else: a typo must not make an agent's of it.
+fn refuse_foreign_files(root: &Path) -> Result<(), StateError> {
+    if MARKS.iter().any(|mark| root.join(mark).exists()) {
+        return Ok(());
+    }
+    let entries = std::fs::read_dir(root).map_err(StateError::io("read", root))?;
+    // The root of a file system of its own has that folder.
+    let mut foreign = entries.flatten().filter(|entry| entry.file_name() != "lost+found");
+    match foreign.next() {
+        None => Ok(()),
+        Some(_) => Err(StateError::NotOurs { path: root.to_owned() }),
+    }
+}
+
 /// Refuses a file or directory that its group or others may use.
 pub(crate) fn refuse_open(path: &Path, mode: u32) -> Result<(), StateError> {
     if mode & 0o077 == 0 {
@@ -240,6 +264,20 @@ mod tests {
         assert!(matches!(error, StateError::TooOpen { mode: 0o750, .. }), "{error}");
         assert!(error.hint().unwrap().starts_with("chmod go-rwx "));
         assert_eq!(std::fs::metadata(temp.path()).unwrap().mode() & 0o7777, 0o750, "nothing was changed");
+    }
+
+    #[test]
+    fn a_directory_that_holds_something_else_is_refused_before_its_mode_is_looked_at() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("thesis.txt"), "mine").unwrap();
+        std::fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
+        let error = StateDir::open(temp.path()).unwrap_err();
+        assert!(matches!(error, StateError::NotOurs { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("--state-dir"));
+        std::fs::set_permissions(temp.path(), Permissions::from_mode(0o700)).unwrap();
+        assert!(matches!(StateDir::open(temp.path()), Err(StateError::NotOurs { .. })));
+        std::fs::write(temp.path().join("agent.lock"), "").unwrap();
+        StateDir::open(temp.path()).unwrap().lock().unwrap();
     }
 
     #[test]
