@@ -13,10 +13,16 @@ use crate::{Listed, PageRequest, Result};
 /// The most text of a job's log that is kept: 32 MiB, as UTF-8.
 pub const LOG_CAP_BYTES: usize = 32 * 1024 * 1024;
 
+/// Why a run is missed whose place a newer slot took, and what its job says.
+pub(crate) const SUPERSEDED: &str = "superseded by a newer slot";
+
 /// A run that a schedule fired, with its first job; the run's key makes repeats harmless.
 ///
 /// Where there is a run with that key already, that one stays, and the job becomes an attempt of it: a higher one than it had opens it
 /// again, any other is left out. A run of another host, or on a repository that is gone, is left out.
+///
+/// A new run with a job takes the place of open runs of the same schedule, group and repository for older slots whose jobs wait: those
+/// are missed, their jobs superseded. One whose job was dispatched goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FiredRun {
     /// The run.

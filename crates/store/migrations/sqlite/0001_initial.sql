@@ -195,6 +195,8 @@ create table runs (
     created_at      integer not null
 );
 create unique index runs_by_key on runs (schedule_id, group_id, repo_id, slot);
+-- A newer slot looks for older ones that still wait.
+create index runs_open on runs (schedule_id, group_id, repo_id, slot) where state = 'open';
 
 -- `finished_at` may be by the agent's clock; `ended_here_at` is when the server learned of the end, by its own.
 create table jobs (

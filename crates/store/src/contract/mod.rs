@@ -316,6 +316,7 @@ macro_rules! contract_clauses {
                 a_missed_slot_is_a_run_without_a_job
                 a_run_key_fires_once
                 a_message_of_new_and_known_runs_makes_the_new_ones
+                a_newer_slot_takes_the_place_of_older_ones_that_wait
                 a_run_key_fires_once_however_many_bring_it
                 a_later_attempt_joins_its_run
                 runs_that_are_not_the_hosts_are_left_out

@@ -9,7 +9,7 @@ use restic_manager_core::model::{
 
 use super::fixture::{
     Agent, at, at_once, audit, dispatch, enrolled, fired, hello, intent, job_now, made_group, made_repo,
-    made_schedule, mint, run, session, state_of, tied,
+    made_schedule, mint, revisions, run, session, state_of, tied,
 };
 use crate::{
     Applied, CancelOutcome, DispatchOutcome, Effect, FiredRun, GroupDeleted, JobFilter, PageRequest, Store,
@@ -93,6 +93,7 @@ pub async fn a_run_key_fires_once(store: &Arc<dyn Store>) {
     let (again, another) = nightly.fires_one(100).await;
     assert_eq!(store.run(again.id).await.unwrap(), None);
     assert_eq!(store.job(another).await.unwrap(), None);
+    dispatch(store, job).await;
     let (next, next_job) = nightly.fires_one(200).await;
     assert_eq!(run_now(store, first.id).await, first);
     assert_eq!(run_now(store, next.id).await, next);
@@ -109,6 +110,48 @@ pub async fn a_message_of_new_and_known_runs_makes_the_new_ones(store: &Arc<dyn 
     assert_eq!(store.run(known.id).await.unwrap(), None);
     assert_eq!(run_now(store, new.id).await, new);
     assert_eq!(jobs_of(store, &nightly.host).await.len(), 2);
+}
+
+/// A newer slot takes the place of older ones that wait: they are missed, and their jobs superseded. One that is under way goes on, and
+/// so does what another schedule fired.
+pub async fn a_newer_slot_takes_the_place_of_older_ones_that_wait(store: &Arc<dyn Store>) {
+    let mut nightly = Nightly::of(store, "web").await;
+    let hourly = made_schedule(store, &nightly.host, "hourly", &[&nightly.group]).await;
+    let other = run(&nightly.host, &nightly.repo, &nightly.group, &hourly, at(50));
+    nightly.fires(vec![fired(&other)]).await;
+    let (under_way, sent) = nightly.fires_one(100).await;
+    dispatch(store, sent).await;
+    let (waiting, waits) = nightly.fires_one(200).await;
+    let before = revisions(store, &nightly.host, &nightly.repo).await;
+    let (third, newest) = (fired(&nightly.run(300)), fired(&nightly.run(400)));
+    let late = fired(&nightly.run(350));
+    nightly.fires(vec![third.clone(), newest.clone(), late.clone()]).await;
+    for (run, job) in [(waiting.id, waits), (third.run.id, third.job.unwrap().id)] {
+        let missed = run_now(store, run).await;
+        assert_eq!(
+            (missed.state, missed.why.as_deref()),
+            (RunState::Missed, Some("superseded by a newer slot"))
+        );
+        let over = job_now(store, job).await;
+        assert_eq!(
+            (over.state, over.finished_at, over.message),
+            (JobState::Superseded, Some(at(60)), missed.why)
+        );
+    }
+    assert_eq!(run_now(store, under_way.id).await, under_way);
+    assert_eq!(state_of(store, sent).await, JobState::Dispatched);
+    for open in [&other, &newest.run, &late.run] {
+        assert_eq!(run_now(store, open.id).await, *open, "what comes behind a newer one is not judged by it");
+    }
+    let after = revisions(store, &nightly.host, &nightly.repo).await;
+    assert!(after.0 > before.0 && after.1 > before.1);
+    let missed = Run { state: RunState::Missed, ..nightly.run(500) };
+    nightly.fires(vec![FiredRun { run: missed, job: None }]).await;
+    assert_eq!(
+        run_now(store, newest.run.id).await.state,
+        RunState::Open,
+        "a slot that is only noted runs nothing"
+    );
 }
 
 /// One key fires once, however many spools bring it at once.

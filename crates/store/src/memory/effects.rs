@@ -2,12 +2,13 @@
 
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{
-    IllegalMove, Job, JobEvent, RepoStats, ResticRepoId, Run, RunState, Snapshot,
+    IllegalMove, Job, JobEvent, JobState, RepoStats, ResticRepoId, Run, RunKey, RunState, Snapshot,
 };
 use restic_manager_core::time::Timestamp;
 
 use super::State;
 use super::jobs::Word;
+use crate::reports::SUPERSEDED;
 use crate::{Effect, FiredRun, LOG_CAP_BYTES};
 
 /// Why an effect changes nothing but the number.
@@ -37,7 +38,7 @@ impl State {
                 Ok(())
             }
             Effect::Fire { runs } => {
-                runs.into_iter().for_each(|fired| self.fire(host_id, fired));
+                runs.into_iter().for_each(|fired| self.fire(host_id, fired, now));
                 Ok(())
             }
             Effect::PlanAcked { schedule_version } => {
@@ -91,7 +92,7 @@ impl State {
         self.advance(&job, event, word).map(|_| ()).map_err(|why| Ignored::Late { id, why })
     }
 
-    fn fire(&mut self, host_id: HostId, fired: FiredRun) {
+    fn fire(&mut self, host_id: HostId, fired: FiredRun, now: Timestamp) {
         let FiredRun { run, job } = fired;
         if run.host_id != host_id || !self.repos.contains_key(&run.key.repo_id) {
             return;
@@ -105,12 +106,36 @@ impl State {
             }
             (Some(_), _) => {}
             (None, job) => {
-                let run_id = Some(run.id);
-                self.run_keys.insert(run.key, run.id);
+                let (key, run_id) = (run.key, Some(run.id));
+                self.run_keys.insert(key, run.id);
                 self.runs.insert(run.id, run);
                 if let Some(job) = job {
                     self.jobs.put(Job { run_id, ..job });
+                    self.supersede_older(&key, now);
                 }
+            }
+        }
+    }
+
+    /// Gives up the runs that wait for an older slot than this, each with its job; one that is under way goes on.
+    fn supersede_older(&mut self, newer: &RunKey, now: Timestamp) {
+        let is_older = |job: &&Job| {
+            let run = job.run_id.and_then(|id| self.runs.get(&id));
+            job.state == JobState::Queued
+                && run.is_some_and(|run| {
+                    let same_but_slot = RunKey { slot: newer.slot, ..run.key } == *newer;
+                    same_but_slot && run.key.slot < newer.slot && run.state == RunState::Open
+                })
+        };
+        let waiting: Vec<Job> = self.jobs.unfinished().filter(is_older).cloned().collect();
+        for job in waiting {
+            if self.advance(&job, JobEvent::Supersede, Word::new(now, SUPERSEDED)).is_err() {
+                continue;
+            }
+            if let Some(run) = job.run_id.and_then(|id| self.runs.get_mut(&id)) {
+                run.state = RunState::Missed;
+                run.next_attempt_at = None;
+                run.why = Some(SUPERSEDED.to_owned());
             }
         }
     }

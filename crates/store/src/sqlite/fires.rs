@@ -1,16 +1,18 @@
 //! Runs that schedules fired.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use restic_manager_core::id::{HostId, JobId, RunId};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId, ScheduleId};
 use restic_manager_core::model::{Job, JobEvent, JobState, Run, RunKey, RunState};
+use restic_manager_core::time::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fault::Doing;
 use super::jobs;
-use super::moves::{OPEN, Touched, Word, advance};
-use super::rows;
+use super::moves::{OPEN, Touched, Word, advance, advance_all};
+use super::rows::{self, json};
 use super::subjects::Subject;
+use crate::reports::SUPERSEDED;
 use crate::{FiredRun, Result};
 
 /// Writes runs with their jobs, in two statements but for runs that are known; answers the jobs that are new.
@@ -33,21 +35,85 @@ pub(super) async fn write(
     let mut fresh: BTreeSet<RunId> = jobs::insert_runs(connection, &runs).await?.into_iter().collect();
     let mut first = Vec::new();
     let mut later = Vec::new();
+    let mut new = Vec::new();
     for fired in own {
         match &fired.job {
             // Removed as it is met: a second attempt in the same batch belongs to a run that is known by then.
             _ if !fresh.remove(&fired.run.id) => later.push(fired),
-            Some(job) => first.push(Job { run_id: Some(fired.run.id), ..job.clone() }),
+            Some(job) => {
+                first.push(Job { run_id: Some(fired.run.id), ..job.clone() });
+                new.push((fired.run.id, fired.run.key));
+            }
             None => {}
         }
     }
     let mut written = insert(connection, &first).await?;
+    supersede_older(connection, touched, &new).await?;
     for fired in later {
         if let Some(job) = attempt_of(connection, touched, fired).await? {
             written.extend(insert(connection, &[job]).await?);
         }
     }
     Ok(written)
+}
+
+/// Gives up the runs that wait for an older slot than one of these new runs, each with its job; one that is under way goes on.
+///
+/// Of the runs given, one makes only those before it older: that is how they would stand had each come alone.
+async fn supersede_older(
+    connection: &mut SqliteConnection,
+    touched: &mut Touched,
+    new: &[(RunId, RunKey)],
+) -> Result<()> {
+    let doing = "give up runs for a newer slot";
+    let mut newest: BTreeMap<(ScheduleId, GroupId, RepoId), Timestamp> = BTreeMap::new();
+    let mut goes_on: BTreeSet<RunId> = BTreeSet::new();
+    for (id, key) in new.iter().rev() {
+        let slot = newest.entry((key.schedule_id, key.group_id, key.repo_id)).or_insert(key.slot);
+        if *slot <= key.slot {
+            *slot = key.slot;
+            goes_on.insert(*id);
+        }
+    }
+    let found = sqlx::query(
+        "select r.id from json_each(?1) v join runs r indexed by runs_open on r.schedule_id = v.value->>'$[0][0]' \
+         and r.group_id = v.value->>'$[0][1]' and r.repo_id = v.value->>'$[0][2]' and r.slot < v.value->>1 \
+         where r.state = 'open'",
+    )
+    .bind(json("slots", &newest.iter().collect::<Vec<_>>())?)
+    .fetch_all(&mut *connection)
+    .await
+    .doing(doing)?;
+    let mut older: Vec<RunId> = rows::ids(&found, "run")?;
+    older.retain(|id| !goes_on.contains(id));
+    if older.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "select id, run_id from jobs indexed by jobs_open_of_run where run_id in (select value from json_each(?1)) \
+         and {OPEN} and state = '{}'",
+        JobState::Queued.as_str()
+    );
+    let waiting = sqlx::query(AssertSqlSafe(sql))
+        .bind(json("ids", &older)?)
+        .fetch_all(&mut *connection)
+        .await
+        .doing(doing)?;
+    let jobs: Vec<JobId> = rows::ids(&waiting, "job")?;
+    let runs = waiting.iter().map(|row| rows::Fields::new(row, "job", "id").parsed("run_id"));
+    let runs = runs.collect::<Result<Vec<RunId>>>()?;
+    let word = Word::new(touched.now, SUPERSEDED);
+    advance_all(connection, touched, &jobs, JobEvent::Supersede, &word).await?;
+    sqlx::query(
+        "update runs set state = ?2, next_attempt_at = null, why = ?3 where id in (select value from json_each(?1))",
+    )
+    .bind(json("ids", &runs)?)
+    .bind(RunState::Missed.as_str())
+    .bind(SUPERSEDED)
+    .execute(connection)
+    .await
+    .doing(doing)?;
+    Ok(())
 }
 
 /// The job as a further attempt of the run that is stored under the key, which it opens again; none when it is no higher one.

@@ -110,12 +110,12 @@ pub(crate) fn job(host_id: HostId, repo_id: RepoId, kind: JobKind) -> Job {
     Job::queued(mint(JobId::mint), kind, host_id, repo_id, Actor::system(), NOW)
 }
 
-/// Runs of one schedule at as many slots, with a job each that waits.
+/// Runs of one schedule for as many groups, each at a slot of its own, with a job each that waits.
 pub(crate) fn fires(host_id: HostId, repo_id: RepoId, count: usize) -> Effect {
-    let (schedule_id, group_id) = (mint(ScheduleId::mint), mint(GroupId::mint));
+    let schedule_id = mint(ScheduleId::mint);
     let fired = |n: usize| {
         let slot = NOW + i64::try_from(n).unwrap() * HOUR;
-        let key = RunKey { schedule_id, group_id, repo_id, slot };
+        let key = RunKey { schedule_id, group_id: mint(GroupId::mint), repo_id, slot };
         let run = Run {
             id: mint(RunId::mint),
             key,
