@@ -106,6 +106,7 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
     let parameters = [("q", filter.q.as_str()), ("tag", &filter.tag), ("state", &filter.state)];
     let pager = pager("/", &parameters, list.cursor.is_some(), hosts.next_cursor.as_deref());
     let mut wrongs: Vec<Wrong> = status.attention.iter().map(|attention| wrong(attention, now)).collect();
+    wrongs.sort_by_key(|wrong| wrong.tone != Tone::Bad);
     let more_wrongs = wrongs.split_off(wrongs.len().min(WRONGS));
     page(
         StatusCode::OK,

@@ -108,8 +108,8 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
 
     let names = Names::of(&groups, &attachments);
     let mut group_lines = Vec::with_capacity(groups.len());
-    for group in groups {
-        let backup = last_backup(app, &group, now).await?;
+    for group in &groups {
+        let backup = last_backup(app, group, now).await?;
         group_lines.push(group_line(group, backup));
     }
     let HostView { host, presence, .. } = view;
@@ -247,7 +247,7 @@ pub(super) const fn append_only(append_only: AppendOnly) -> &'static str {
     }
 }
 
-fn group_line(group: SourceGroup, backup: Option<JobLine>) -> GroupLine {
+fn group_line(group: &SourceGroup, backup: Option<JobLine>) -> GroupLine {
     let mut options = Vec::new();
     if group.options.exclude_caches {
         options.push("leaves out caches");

@@ -128,14 +128,14 @@ async fn show(
             ends: Moment::new(visitor.session.expires_at, now),
             draft,
             made,
-            tokens: listed.items.into_iter().map(|info| token_line(info, now)).collect(),
+            tokens: listed.items.iter().map(|info| token_line(info, now)).collect(),
             pager: pager("/settings", &[], list.cursor.is_some(), listed.next_cursor.as_deref()),
             frame: visitor.frame.of(Tab::Settings, "Settings"),
         },
     )
 }
 
-fn token_line(info: TokenInfo, now: Timestamp) -> TokenLine {
+fn token_line(info: &TokenInfo, now: Timestamp) -> TokenLine {
     let (state, good) = match info.revoked_at {
         Some(_) => (Mark::new(Tone::Off, "revoked"), false),
         None if now >= info.expires_at => (Mark::new(Tone::Off, "expired"), false),

@@ -76,7 +76,7 @@ impl House {
     }
 
     async fn answer(&self, request: RequestBuilder) -> Shown {
-        Shown::of(request.reply(&self.web).await)
+        Shown::of(&request.reply(&self.web).await)
     }
 
     /// A browser in which the first administrator was just made.
@@ -125,7 +125,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(answer: Response<Bytes>) -> Self {
+    fn of(answer: &Response<Bytes>) -> Self {
         let text = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
         Self {
             status: answer.status().as_u16(),
