@@ -30,7 +30,7 @@ async fn hello_brings_welcome_first_then_credentials_and_the_plan() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(kinds, ["welcome", "config.update", "schedule.set"]);
+    assert_eq!(kinds, ["welcome", "config.update", "config.update", "schedule.set"]);
     let ServerMessage::Welcome(welcome) = &messages[0] else { unreachable!() };
     assert_eq!(welcome.acked_seq, 2, "the two reports of the init job are committed");
     let ServerMessage::ConfigUpdate(update) = &messages[1] else { unreachable!() };
@@ -38,7 +38,9 @@ async fn hello_brings_welcome_first_then_credentials_and_the_plan() {
     assert_eq!((update.repo_id, credential.url.as_str()), (repo, "rest:http://127.0.0.1:8000/r/"));
     assert_eq!(credential.rest_user.as_deref(), Some("web1"));
     assert_eq!(credential.rest_password.as_ref().unwrap().expose(), "planted-rest");
-    let ServerMessage::ScheduleSet(plan) = &messages[2] else { unreachable!() };
+    let ServerMessage::ConfigUpdate(admin) = &messages[2] else { unreachable!() };
+    assert_eq!((admin.kind, &admin.credential), (CredentialKind::Admin, &None), "whatever it had is over");
+    let ServerMessage::ScheduleSet(plan) = &messages[3] else { unreachable!() };
     assert_eq!(plan.groups[0].group_id, group);
     assert_eq!(plan.schedule_version, house.store.host(host.id).await.unwrap().unwrap().schedule_version);
 }

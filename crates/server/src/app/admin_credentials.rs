@@ -24,8 +24,7 @@ pub enum AdminCredentialWritten {
 pub(super) struct AdminPlace {
     host_id: HostId,
     keeps: bool,
-    /// That of the credential stored for that host.
-    revision: Option<i64>,
+    stored: bool,
 }
 
 impl App {
@@ -96,7 +95,6 @@ impl App {
     pub async fn delete_admin_credential(&self, caller: &Caller, repo_id: RepoId) -> Result<(), AppError> {
         let view = self.maintained(repo_id).await?;
         let runner = self.named_runner(&view)?;
-        let present = self.stored_admin(&view, runner).await?;
         let audit = self.audit_of(
             caller,
             "admin_credential.deleted",
@@ -106,9 +104,8 @@ impl App {
         let kind = CredentialKind::Admin;
         let deleted = self.store.delete_credential(runner.attachment.id, kind, audit).await?;
         self.engine.forget_unreadable(repo_id);
-        if let Some(present) = present.filter(|_| deleted) {
-            let revision = present.credential.revision;
-            self.engine.revoke_admin_credential(runner.host.id, repo_id, revision).await;
+        if deleted {
+            self.engine.revoke_credential(runner.host.id, repo_id, kind).await;
             self.engine.poke();
         }
         Ok(())
@@ -122,7 +119,7 @@ impl App {
         Ok(Some(AdminPlace {
             host_id: runner.host.id,
             keeps: keeps_admin(&view.row, runner),
-            revision: stored.map(|stored| stored.credential.revision),
+            stored: stored.is_some(),
         }))
     }
 
@@ -137,10 +134,10 @@ impl App {
             return Ok(());
         }
         self.engine.forget_unreadable(repo_id);
-        if let Some(AdminPlace { host_id, revision: Some(revision), .. }) = before {
+        if let Some(AdminPlace { host_id, stored: true, .. }) = before {
             let stays = after.as_ref().is_some_and(|after| after.host_id == host_id && after.keeps);
             if !stays {
-                self.engine.revoke_admin_credential(host_id, repo_id, revision).await;
+                self.engine.revoke_credential(host_id, repo_id, CredentialKind::Admin).await;
             }
         }
         Ok(self.engine.push_admin_credential(repo_id).await?)

@@ -32,7 +32,7 @@ impl Engine {
         let update = match self.store.attachment(host_id, repo_id).await? {
             Some(row) => self.config_update(&row).await?,
             // Detached: whatever revision the agent has, it is revoked.
-            None => Some(revocation(repo_id, CredentialKind::Repo, i64::MAX)),
+            None => Some(revocation(repo_id, CredentialKind::Repo)),
         };
         if let Some(update) = update {
             self.tell(host_id, update).await;
@@ -57,18 +57,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Takes the admin credential of a repository from a host that has it, or may have it; `revision` is that of the credential.
-    pub async fn revoke_admin_credential(&self, host_id: HostId, repo_id: RepoId, revision: i64) {
-        self.tell(host_id, revocation(repo_id, CredentialKind::Admin, revision)).await;
+    /// Takes the everyday or admin credential of a repository back from a connected agent, whatever revision it has.
+    pub async fn revoke_credential(&self, host_id: HostId, repo_id: RepoId, kind: CredentialKind) {
+        let _in_order = self.pushes.lock().await;
+        self.tell(host_id, revocation(repo_id, kind)).await;
     }
 
     /// Sends a connected host a credential or its revocation; one that is away gets it with its next hello.
-    /// Takes the everyday or admin credential of a repository back from a connected agent, whatever revision it has.
-    pub(super) async fn revoke_credential(&self, host_id: HostId, repo_id: RepoId, kind: CredentialKind) {
-        let _in_order = self.pushes.lock().await;
-        self.tell(host_id, revocation(repo_id, kind, i64::MAX)).await;
-    }
-
     async fn tell(&self, host_id: HostId, update: ConfigUpdate) {
         let Some(epoch) = self.dispatch.epoch(host_id) else { return };
         let message = ServerMessage::ConfigUpdate(Box::new(update));
@@ -103,18 +98,16 @@ impl Engine {
         host_id: HostId,
         rows: &[AttachmentRow],
     ) -> Result<Vec<ConfigUpdate>, EngineError> {
-        let admin = |row: &AttachmentRow| {
-            row.credentials.iter().find(|info| info.kind == CredentialKind::Admin).map(|info| info.revision)
-        };
+        let has_admin =
+            |row: &&AttachmentRow| row.credentials.iter().any(|info| info.kind == CredentialKind::Admin);
         let with_admin: Vec<RepoId> =
-            rows.iter().filter(|row| admin(row).is_some()).map(|row| row.attachment.repo_id).collect();
-        if with_admin.is_empty() {
-            return Ok(Vec::new());
-        }
-        let views = self.store.maintenance_views(&with_admin).await?;
+            rows.iter().filter(has_admin).map(|row| row.attachment.repo_id).collect();
+        let views = match with_admin.as_slice() {
+            [] => Vec::new(),
+            ids => self.store.maintenance_views(ids).await?,
+        };
         let mut updates = Vec::new();
         for row in rows {
-            let Some(revision) = admin(row) else { continue };
             let repo_id = row.attachment.repo_id;
             let keeps = views.iter().find(|view| view.repo.id == repo_id).is_some_and(|view| {
                 view.runner
@@ -122,7 +115,8 @@ impl Engine {
                     .is_some_and(|runner| runner.host.id == host_id && keeps_admin(&view.row, runner))
             });
             if !keeps {
-                updates.push(revocation(repo_id, CredentialKind::Admin, revision));
+                // It may have one from before: what was deleted or went to another runner while it was away.
+                updates.push(revocation(repo_id, CredentialKind::Admin));
                 continue;
             }
             match self.admin_update(&row.attachment, row.restic_id.clone(), Keep::OnDisk).await {
@@ -193,6 +187,7 @@ impl Engine {
     }
 }
 
-fn revocation(repo_id: RepoId, kind: CredentialKind, revision: i64) -> ConfigUpdate {
+fn revocation(repo_id: RepoId, kind: CredentialKind) -> ConfigUpdate {
+    let revision = i64::MAX;
     ConfigUpdate { repo_id, kind, revision, credential: None, restic_id: None, keep: false }
 }
