@@ -1,8 +1,8 @@
 //! Jobs: asking for them, looking at them, stopping them.
 
 use restic_manager_core::api::{Accepted, JobView, Page, SnapshotView};
-use restic_manager_core::id::{GroupId, HostId, JobId, RepoId};
 use restic_manager_core::humane::does;
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId};
 use restic_manager_core::model::{Job, JobEvent, JobKind, JobState, Role};
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
@@ -165,7 +165,8 @@ impl App {
             ("job", id.to_string()),
             [("host", view.host_name.clone().into()), ("kind", view.job.kind.as_str().into())],
         );
-        let why = format!("{} gave it up while host `{}` was out of contact", caller.username, view.host_name);
+        let why =
+            format!("{} gave it up while host `{}` was out of contact", caller.username, view.host_name);
         match self.store.move_job(id, JobEvent::Lose, &why, self.clock.now(), Some(audit)).await? {
             JobMove::Moved(state) => {
                 self.engine.feed().finished(id);

@@ -50,7 +50,8 @@ impl App {
             let listed = self.store.jobs(&filter, PageRequest { after, limit: MAX_LIMIT }).await?;
             for row in listed.items {
                 let job = &row.job;
-                if newest.insert((job.host_id, job.repo_id, job.group_id, job.kind)) && is_trouble(job.state) {
+                if newest.insert((job.host_id, job.repo_id, job.group_id, job.kind)) && is_trouble(job.state)
+                {
                     found.push(troubled_job(&self.job_view(row)));
                 }
             }

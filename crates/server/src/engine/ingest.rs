@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, JobId, RunId, SpoolId};
 use restic_manager_core::model::{
-    Actor, ActorKind, CredentialKind, FinalState, JobEvent, JobKind, LogLine, RepoStats, Run, RunKey, RunState,
+    Actor, ActorKind, CredentialKind, FinalState, JobEvent, JobKind, LogLine, RepoStats, Run, RunKey,
+    RunState,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
@@ -129,11 +130,7 @@ impl Engine {
         }
     }
 
-    async fn effect(
-        &self,
-        host_id: HostId,
-        message: AgentMessage,
-    ) -> Result<Effect, EngineError> {
+    async fn effect(&self, host_id: HostId, message: AgentMessage) -> Result<Effect, EngineError> {
         let now = self.now();
         Ok(match message {
             AgentMessage::ScheduleFire(fire) => self.fire(host_id, &fire).await?,
@@ -180,7 +177,8 @@ impl Engine {
         else {
             return Ok(());
         };
-        let known_name = self.store.repo(known).await?.map_or_else(|| known.to_string(), |repo| repo.name.to_string());
+        let known_name =
+            self.store.repo(known).await?.map_or_else(|| known.to_string(), |repo| repo.name.to_string());
         tracing::warn!(repo = %row.repo_name, known = %known_name, "two repositories here are one and the same; the newer one's credential is taken back");
         let audit = self.audit(
             Actor::system(),
@@ -368,7 +366,9 @@ fn finish(finished: JobFinished, twin: Option<String>, now: Timestamp) -> Effect
             FinalState::Failed,
             OutcomeClass::Unknown,
             format!("this is the repository that is known as `{known}` already"),
-            Some(format!("attach the host to it with `rmctl host attach HOST {known}`, then detach and delete this one")),
+            Some(format!(
+                "attach the host to it with `rmctl host attach HOST {known}`, then detach and delete this one"
+            )),
         ),
     };
     Effect::Finished {

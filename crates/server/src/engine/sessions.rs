@@ -80,7 +80,10 @@ impl Sessions {
             let why = WireError {
                 code: "replaced".into(),
                 message: "another agent with the credentials of this host took its place".into(),
-                hint: Some("if that goes on, two agents share one state directory: enrol each machine by itself".into()),
+                hint: Some(
+                    "if that goes on, two agents share one state directory: enrol each machine by itself"
+                        .into(),
+                ),
             };
             let _ = old.closing.send(Outgoing::Close(Some(Box::new(why))));
         }

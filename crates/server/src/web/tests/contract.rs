@@ -85,8 +85,16 @@ fn every_operation_says_how_it_is_reached_what_it_is_called_and_how_it_refuses()
             }
             let writes = ["post", "put", "patch"].contains(&method.as_str());
             let asks = ["ask_repo_", "ask_host_"].iter().any(|start| name.starts_with(start));
-            let without = ["logout", "run_source_group", "cancel_job", "preview_forget", "override_check"]
-                .contains(&name)
+            let without = [
+                "logout",
+                "run_source_group",
+                "cancel_job",
+                "give_up_job",
+                "give_up_job",
+                "preview_forget",
+                "override_check",
+            ]
+            .contains(&name)
                 || asks && !name.ends_with("_unlock");
             assert_eq!(operation["requestBody"].is_object(), writes && !without, "{method} {path}");
         }
