@@ -211,7 +211,10 @@ impl Secrets {
         repos
     }
 
-    /// Takes what the server sent, by revision; what may be kept is on disk when this returns.
+    /// Takes what the server sent; what may be kept is on disk when this returns.
+    ///
+    /// The newest word counts, whatever its revision: the server sends in order, and a host that was detached and attached again while
+    /// it was away gets a credential whose revisions begin anew.
     ///
     /// A revocation removes what is known whatever its revision, and leaves no trace: a host that is attached again
     /// gets a credential whose revisions begin anew.
@@ -229,11 +232,8 @@ impl Secrets {
             credential: update.credential.clone(),
         };
         let known = self.passing.iter().chain(&self.stored.credentials).filter(|known| is_it(known));
-        let newest = known.max_by_key(|known| known.revision);
-        let is_old = |known: &StoredCredential| {
-            known.revision > update.revision || (known.revision == update.revision && *known == new)
-        };
-        if update.credential.is_some() && newest.is_some_and(is_old) {
+        let mut known = known.peekable();
+        if update.credential.is_some() && known.peek().is_some() && known.all(|known| *known == new) {
             return Ok(Applied::Unchanged);
         }
         let passed = self.passing.len();

@@ -87,13 +87,14 @@ fn a_missing_credential_is_a_condition_of_its_own() {
 }
 
 #[test]
-fn an_older_revision_changes_nothing() {
+fn the_newest_word_counts_whatever_its_revision() {
     let place = place();
     let mut secrets = place.open().unwrap();
     assert_eq!(secrets.apply(&update(CredentialKind::Repo, 3, Some("three"))).unwrap(), Applied::Changed);
     assert_eq!(secrets.apply(&update(CredentialKind::Repo, 3, Some("three"))).unwrap(), Applied::Unchanged);
-    assert_eq!(secrets.apply(&update(CredentialKind::Repo, 2, Some("two"))).unwrap(), Applied::Unchanged);
-    assert_eq!(secrets.credential(repo(1), CredentialKind::Repo).unwrap().secret, secret("three"));
+    // Detached and attached again while this agent was away.
+    assert_eq!(secrets.apply(&update(CredentialKind::Repo, 1, Some("anew"))).unwrap(), Applied::Changed);
+    assert_eq!(secrets.credential(repo(1), CredentialKind::Repo).unwrap().secret, secret("anew"));
 }
 
 #[test]

@@ -78,7 +78,8 @@ pub struct ConfigUpdate {
     pub repo_id: RepoId,
     /// Everyday or admin.
     pub kind: CredentialKind,
-    /// Counts every change; an older one than the agent has is ignored.
+    /// Counts the changes of this credential. The server sends in order and the newest word counts: a repository that was detached and
+    /// attached again begins anew.
     pub revision: i64,
     /// The credential; none revokes it.
     pub credential: Option<CredentialSecret>,

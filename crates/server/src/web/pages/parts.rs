@@ -197,6 +197,8 @@ pub(super) struct JobLine {
     pub(super) actor: String,
     pub(super) when: Moment,
     pub(super) took: Option<String>,
+    /// Whether it is over, so that `took` is all of it.
+    pub(super) over: bool,
     pub(super) note: Option<Prose>,
 }
 
@@ -217,6 +219,7 @@ impl JobLine {
             actor: format!("{}{attempt}", words::actor(&job.actor)),
             when: Moment::new(job.finished_at.or(job.started_at).unwrap_or(job.created_at), now),
             took: took(view, now),
+            over: job.state.is_final(),
             note: note(view),
         }
     }
