@@ -89,13 +89,13 @@ fn size(folder: &Path) -> u64 {
         .sum()
 }
 
-fn forgets_and_prunes_behind_an_append_only_server(restic: Restic) {
+fn forgets_and_prunes_behind_an_append_only_server(restic: &Restic) {
     let house = House::open();
     let folder = house.path("rest");
     fs::create_dir(&folder).unwrap();
     let everyday = RestServer::start(house.path("").as_path(), &folder, Rights::AppendOnly);
     let admin = RestServer::start(house.path("").as_path(), &folder, Rights::Full);
-    let agent = house.enrol("web1", &restic);
+    let agent = house.enrol("web1", restic);
     house.attach_rest(&agent, &everyday, "vault", REPO_PASSWORD);
     let source = house.path("source");
     fs::create_dir(&source).unwrap();
@@ -147,12 +147,12 @@ fn forgets_and_prunes_behind_an_append_only_server(restic: Restic) {
 
 #[test]
 fn an_append_only_repository_is_kept_in_order_by_the_admin_credential_newest() {
-    forgets_and_prunes_behind_an_append_only_server(restic_newest());
+    forgets_and_prunes_behind_an_append_only_server(&restic_newest());
 }
 
 #[test]
 fn an_append_only_repository_is_kept_in_order_by_the_admin_credential_oldest() {
-    forgets_and_prunes_behind_an_append_only_server(restic_oldest());
+    forgets_and_prunes_behind_an_append_only_server(&restic_oldest());
 }
 
 /// Starts a restic of our own that holds an exclusive lock for a long time.
