@@ -102,8 +102,8 @@ impl Ended<'_> {
         }
     }
 
-    /// Whether the repository refused to delete.
+    /// Whether the repository refused the everyday credential to delete; a prune is done with the admin one.
     pub(crate) fn was_refused_to_delete(&self) -> bool {
-        self.class == OutcomeClass::AppendOnly
+        self.class == OutcomeClass::AppendOnly && self.kind != JobKind::Prune
     }
 }
