@@ -1,0 +1,46 @@
+//! What one decision costs: `cargo bench -p restic-manager-core --bench decide`.
+
+#![allow(clippy::disallowed_methods, clippy::print_stdout)] // a benchmark takes the time and prints it
+
+use std::time::Instant;
+
+use restic_manager_core::id::RepoId;
+use restic_manager_core::maintenance::{ForgetNeeds, MaintenancePolicy, RepoView, RunnerState, decide};
+use restic_manager_core::model::AppendOnly;
+use restic_manager_core::schedule::Zone;
+use restic_manager_core::time::{HOUR, Timestamp};
+
+const REPOS: u8 = 100;
+const ROUNDS: i64 = 200;
+
+fn main() {
+    let start = Timestamp::from_millis(1_795_000_000_000);
+    let views: Vec<RepoView> = (0..REPOS).map(|n| view(RepoId::mint(start, [n; 10]))).collect();
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|round| {
+            let now = start + round * HOUR;
+            let begun = Instant::now();
+            let due: usize = views.iter().map(|view| decide(std::hint::black_box(view), now).due.len()).sum();
+            std::hint::black_box(due);
+            begun.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    println!("{REPOS} decisions: median {:.2} ms of {ROUNDS} rounds", rounds[rounds.len() / 2]);
+}
+
+fn view(repo_id: RepoId) -> RepoView {
+    RepoView {
+        repo_id,
+        policy: MaintenancePolicy::standard(Zone::UTC),
+        policy_since: [None; 3],
+        last: [None; 3],
+        runner: RunnerState::Ready,
+        forget: ForgetNeeds::Policies,
+        has_admin_creds: true,
+        append_only: AppendOnly::Unknown,
+        check_errors: false,
+        foreign_lock: false,
+        clock_suspect: false,
+    }
+}
