@@ -171,7 +171,7 @@ fn anchor(view: &RepoView, kind: MaintenanceKind, last: Option<&LastJob>, now: T
     let since = view.since(kind);
     let base = match last {
         Some(last) => last.slot.map_or(last.created_at, |slot| slot.max(last.created_at)),
-        None => since.map_or(now - DAY, |since| since.min(now - DAY)),
+        None => since.unwrap_or(now - DAY),
     };
     // An edited cadence fires nothing of the past, whatever ran before.
     since.map_or(base, |since| since.max(base))
