@@ -2,21 +2,24 @@
 
 mod audit;
 mod fleet;
+mod hold;
 mod job;
 mod maintenance;
 mod plan;
 mod report;
+mod run;
+mod state;
 
 pub use audit::{Actor, ActorKind, AuditEntry, AuditRow};
 pub use fleet::{
     AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, HostFacts, Repo, Role,
 };
-pub use job::{
-    FinalState, Hold, IllegalMove, Job, JobEvent, JobIntent, JobKind, JobState, JobSummary, LockMode, Run,
-    RunKey, RunState, UnlockScope, transition,
-};
+pub use hold::Hold;
+pub use job::{Job, JobIntent, JobKind, JobSummary, LockMode, UnlockScope};
 pub use maintenance::{CheckStatus, ForgetResult, LockOwner, PruneResult, SeenLock, SnapshotDecision};
 pub use plan::{BackupOptions, Schedule, SourceGroup};
 pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};
+pub use run::{Run, RunKey, RunState};
+pub use state::{FinalState, IllegalMove, JobEvent, JobState, transition};
 
 pub use crate::text::ResticRepoId;
