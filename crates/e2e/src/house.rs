@@ -11,7 +11,7 @@ use crate::rest::RestServer;
 use crate::tools::{Restic, binary};
 
 /// The administrator's password in every test house; planted, so that it can be searched for.
-pub(crate) const ADMIN_PASSWORD: &str = "planted-admin-password";
+pub const ADMIN_PASSWORD: &str = "planted-admin-password";
 
 /// A server with an administrator who is logged in.
 pub struct House {
@@ -40,9 +40,7 @@ impl House {
     ///
     /// When any of it fails.
     pub fn open() -> Self {
-        let folder = tempfile::Builder::new().prefix("rm-e2e-").tempdir().expect("a temporary folder");
-        let (server, url) = Self::start_server(folder.path(), "127.0.0.1:0");
-        let house = Self { folder, server, url };
+        let house = Self::unclaimed();
         let password = house.secret("admin-password", ADMIN_PASSWORD);
         let token = house.path("data/bootstrap-token");
         house.rmctl(&[
@@ -57,6 +55,17 @@ impl House {
             password.to_str().expect("UTF-8"),
         ]);
         house
+    }
+
+    /// Starts a server that has no administrator yet.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn unclaimed() -> Self {
+        let folder = tempfile::Builder::new().prefix("rm-e2e-").tempdir().expect("a temporary folder");
+        let (server, url) = Self::start_server(folder.path(), "127.0.0.1:0");
+        Self { folder, server, url }
     }
 
     fn start_server(folder: &Path, listen: &str) -> (Process, String) {

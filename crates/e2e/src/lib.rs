@@ -3,12 +3,14 @@
 //! Everything lies in one temporary folder, listens on loopback, and ends with the value that owns it. Waiting is polling with a
 //! deadline; what a wait was for, and the logs, are in the panic.
 
+mod browser;
 mod house;
 mod process;
 mod rest;
 mod tools;
 
-pub use house::{Agent, House};
+pub use browser::{Browser, Finding, Scheme, Scripts};
+pub use house::{ADMIN_PASSWORD, Agent, House};
 pub use process::{Process, wait_for};
 pub use rest::{RestServer, Rights};
 pub use tools::{Restic, binary, noise, rest_server, restic_newest, restic_oldest};

@@ -48,7 +48,12 @@ fn each_library_stays_in_its_crate() {
         ("matchit", &["restic-manager-server"][..]),
         ("argon2", &["restic-manager-server"][..]),
         ("askama", &["restic-manager-server"][..]),
-        ("tokio", &["restic-manager-store", "restic-manager-agent", "restic-manager-server"][..]),
+        // The tests of the whole house drive a browser with it.
+        (
+            "tokio",
+            &["restic-manager-store", "restic-manager-agent", "restic-manager-server", "restic-manager-e2e"]
+                [..],
+        ),
         ("clap", &["restic-manager-agent", "restic-manager-server", "restic-manager-cli"][..]),
         ("age", &["restic-manager-agent", "restic-manager-server"][..]),
     ];
