@@ -152,7 +152,7 @@ fn bootstrap_page(ask: &Ask, username: String, wrong: Option<Wrong>) -> Bootstra
 }
 
 fn outside(ask: &Ask, title: &str) -> Frame {
-    Frame::outside(ask.state.app.clock().now()).of(Tab::Elsewhere, title)
+    Frame::outside(ask.state.app.clock().now(), &ask.headers).of(Tab::Elsewhere, title)
 }
 
 /// The form again, as it was typed but for its secrets, with what is wrong where it is wrong. A fault is no matter of
@@ -180,7 +180,7 @@ fn again<T: Template>(refusal: Refusal, form: impl FnOnce(Wrong) -> T) -> Answer
 }
 
 /// The path when it is one of ours, else the first page: nobody may be sent elsewhere by an address of ours.
-fn local_path(next: &str) -> &str {
+pub(super) fn local_path(next: &str) -> &str {
     let local = next.starts_with('/') && !next.starts_with("//");
     // Browsers take a backslash for a slash, and leave out tabs and line ends.
     let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');

@@ -1,7 +1,7 @@
 //! What stands around every page, and the headers it is sent with.
 
 use http::StatusCode;
-use http::header::{CONTENT_SECURITY_POLICY, HeaderValue, REFERRER_POLICY};
+use http::header::{CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, REFERRER_POLICY};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::time::Timestamp;
 use warp::reply::Response;
@@ -10,11 +10,12 @@ use super::super::answer;
 use super::super::ask::Ask;
 use super::assets;
 use super::parts::Moment;
+use super::theme::Theme;
 use crate::app::{Caller, Session};
 
-/// Nothing runs, nothing is loaded from elsewhere, nobody frames us.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'";
+/// Only our own files, no script or style within a page, nothing from elsewhere, nobody frames us.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
 /// Somebody logged in who asks for a page.
 pub(super) struct Visitor {
@@ -30,12 +31,8 @@ impl Visitor {
     pub(super) fn of(ask: &Ask, session: Session, cookie: &Secret) -> Self {
         let info = ask.state.accounts.session_info(&session, cookie);
         let member = Member { name: info.username.to_string(), csrf: info.csrf_token };
-        let now = ask.state.app.clock().now();
-        Self {
-            caller: session.caller.clone(),
-            session,
-            frame: Frame { member: Some(member), ..Frame::outside(now) },
-        }
+        let frame = Frame::outside(ask.state.app.clock().now(), &ask.headers);
+        Self { caller: session.caller.clone(), session, frame: Frame { member: Some(member), ..frame } }
     }
 }
 
@@ -60,7 +57,9 @@ pub(super) struct Frame {
     pub(super) tab: Tab,
     /// Whoever is logged in.
     pub(super) member: Option<Member>,
-    /// Seconds until the browser shall load the page again.
+    /// The colours that were chosen.
+    pub(super) theme: Theme,
+    /// Seconds until a browser without scripts shall load the page again.
     pub(super) refresh: Option<u32>,
     /// When it was made.
     pub(super) now: Timestamp,
@@ -77,8 +76,9 @@ pub(super) struct Member {
 
 impl Frame {
     /// The frame for somebody who is not logged in.
-    pub(super) const fn outside(now: Timestamp) -> Self {
-        Self { title: String::new(), tab: Tab::Elsewhere, member: None, refresh: None, now }
+    pub(super) fn outside(now: Timestamp, headers: &HeaderMap) -> Self {
+        let theme = Theme::of(headers);
+        Self { title: String::new(), tab: Tab::Elsewhere, member: None, theme, refresh: None, now }
     }
 
     /// The same around a page.
@@ -105,6 +105,11 @@ impl Frame {
 
     pub(super) fn style(&self) -> &'static str {
         assets::style_path()
+    }
+
+    /// The scripts, in their order.
+    pub(super) fn scripts(&self) -> [&'static str; 2] {
+        assets::script_paths()
     }
 
     pub(super) fn icon(&self) -> &'static str {

@@ -5,6 +5,7 @@
 
 mod assets;
 mod audit;
+mod compress;
 mod door;
 mod fields;
 mod fleet;
@@ -20,6 +21,7 @@ mod settings;
 mod table;
 #[cfg(test)]
 mod tests;
+mod theme;
 mod words;
 
 use std::sync::Arc;
@@ -32,6 +34,7 @@ use super::answer::Refusal;
 use super::ask::Ask;
 use super::table::{Answer, Table};
 use super::{Incoming, WebState, guard};
+use compress::Coding;
 use door::Asked;
 use fields::Fields;
 use frame::{Frame, Visitor};
@@ -69,11 +72,13 @@ impl Pages {
         table: Arc<Table>,
         incoming: Incoming,
     ) -> Response {
-        let mut frame = Frame::outside(state.app.clock().now());
-        match self.respond(state, table, incoming, &mut frame).await {
+        let mut frame = Frame::outside(state.app.clock().now(), &incoming.headers);
+        let coding = Coding::of_page(&incoming.headers);
+        let response = match self.respond(state, table, incoming, &mut frame).await {
             Ok(response) => response,
             Err(refusal) => refused::page(frame, refusal),
-        }
+        };
+        compress::page(coding, response).await
     }
 
     /// The answer; `frame` learns who asks as soon as that is known, so that a refusal is shown within it.

@@ -47,11 +47,13 @@ impl Tone {
 #[derive(Debug, Template)]
 #[template(
     ext = "html",
-    source = r#"{% if let Some(stamp) = stamp %}<time datetime="{{ stamp.0 }}" title="{{ stamp.1 }}">{{ text }}</time>{% else %}<span class="dim">{{ text }}</span>{% endif %}"#
+    source = r#"{% if let Some(stamp) = stamp %}<time datetime="{{ stamp.0 }}" title="{{ stamp.1 }}"{% if ticks %} data-rel{% endif %}>{{ text }}</time>{% else %}<span class="dim">{{ text }}</span>{% endif %}"#
 )]
 pub(super) struct Moment {
     stamp: Option<(String, String)>,
     text: String,
+    /// Whether a script may keep the text true.
+    ticks: bool,
 }
 
 impl HtmlSafe for Moment {}
@@ -59,32 +61,32 @@ impl HtmlSafe for Moment {}
 impl Moment {
     /// How long ago, or in how long.
     pub(super) fn new(at: Timestamp, now: Timestamp) -> Self {
-        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::ago(at, now) }
+        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::ago(at, now), ticks: true }
     }
 
     /// The same, or a word for there being none.
     pub(super) fn or(at: Option<Timestamp>, now: Timestamp, none: &str) -> Self {
         match at {
             Some(at) => Self::new(at, now),
-            None => Self { stamp: None, text: none.to_owned() },
+            None => Self { stamp: None, text: none.to_owned(), ticks: false },
         }
     }
 
     /// The date and the time.
     pub(super) fn exact(at: Timestamp, now: Timestamp) -> Self {
-        Self { stamp: Some((at.to_string(), words::ago(at, now))), text: words::exact(at) }
+        Self { stamp: Some((at.to_string(), words::ago(at, now))), text: words::exact(at), ticks: false }
     }
 
     /// The time of day in UTC.
     pub(super) fn clock(at: Timestamp) -> Self {
         let exact = words::exact(at);
         let text = exact.get(11..19).unwrap_or(&exact).to_owned();
-        Self { stamp: Some((at.to_string(), exact)), text }
+        Self { stamp: Some((at.to_string(), exact)), text, ticks: false }
     }
 
     /// A slot in the zone of its schedule.
     pub(super) fn slot(at: Timestamp, zone: &Zone) -> Self {
-        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::slot(at, zone) }
+        Self { stamp: Some((at.to_string(), words::exact(at))), text: words::slot(at, zone), ticks: false }
     }
 }
 
@@ -268,7 +270,7 @@ mod tests {
         let shown = Moment::new(now - 180_000, now).to_string();
         assert_eq!(
             shown,
-            r#"<time datetime="2026-11-18T11:03:40Z" title="2026-11-18 11:03:40 UTC">3 min ago</time>"#
+            r#"<time datetime="2026-11-18T11:03:40Z" title="2026-11-18 11:03:40 UTC" data-rel>3 min ago</time>"#
         );
         assert_eq!(Moment::or(None, now, "never").to_string(), r#"<span class="dim">never</span>"#);
     }

@@ -13,7 +13,7 @@ use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::Visitor;
-use super::{assets, audit, door, fleet, host, job, jobs, repos, settings};
+use super::{assets, audit, door, fleet, host, job, jobs, repos, settings, theme};
 use crate::app::{AppError, ErrorKind};
 
 /// Who may ask, and what is done then.
@@ -79,6 +79,7 @@ fn all() -> Vec<Route> {
         job::routes(),
         audit::routes(),
         settings::routes(),
+        theme::routes(),
     ]
     .into_iter()
     .flatten()

@@ -122,7 +122,7 @@ async fn a_form_must_come_from_a_page_of_ours_with_its_token() {
 }
 
 #[tokio::test]
-async fn every_page_runs_nothing_and_is_framed_by_nobody() {
+async fn every_page_runs_only_our_own_files_and_is_framed_by_nobody() {
     let house = House::new();
     let browser = house.browser().await;
     for path in ["/", "/hosts/new", "/repos", "/jobs", "/audit", "/settings", "/nothing", "/login"] {
@@ -133,6 +133,8 @@ async fn every_page_runs_nothing_and_is_framed_by_nobody() {
         let policy = answer.header("content-security-policy");
         for part in [
             "default-src 'none'",
+            "script-src 'self'",
+            "connect-src 'self'",
             "style-src 'self'",
             "img-src 'self' data:",
             "form-action 'self'",
@@ -143,24 +145,74 @@ async fn every_page_runs_nothing_and_is_framed_by_nobody() {
         }
         assert_eq!(answer.header("referrer-policy"), "same-origin", "{path}");
         assert_eq!(answer.header("cache-control"), "no-store", "{path}");
-        for forbidden in ["<script", " style=", " onclick=", "http-equiv=\"refresh\""] {
+        for forbidden in
+            ["<script>", "<style", " style=", " onclick=", " hx-on", "http-equiv=\"refresh\"", "//cdn"]
+        {
             assert!(!answer.html.contains(forbidden), "{path}: {forbidden}");
         }
+        let scripts = answer.html.matches("<script").count();
+        assert_eq!(answer.html.matches("<script defer src=\"/assets/").count(), scripts, "{path}");
     }
 }
 
 #[tokio::test]
-async fn the_style_sheet_is_kept_for_ever_under_a_name_of_its_own() {
+async fn assets_are_kept_for_ever_under_names_of_their_own() {
     let house = House::new();
     let page = house.answer(get("/bootstrap")).await;
-    for (part, kind) in [("/assets/app.", "text/css; charset=utf-8"), ("/assets/favicon.", "image/svg+xml")] {
+    let assets = [
+        ("/assets/app.", "text/css; charset=utf-8"),
+        ("/assets/favicon.", "image/svg+xml"),
+        ("/assets/htmx.", "text/javascript; charset=utf-8"),
+    ];
+    for (part, kind) in assets {
         let from = page.html.find(part).unwrap();
         let path = page.html[from..].split('"').next().unwrap();
         let asset = house.answer(get(path)).await;
         assert_eq!((asset.status, asset.header("content-type")), (200, kind));
         assert_eq!(asset.header("cache-control"), "public, max-age=31536000, immutable");
+        assert_eq!((asset.header("vary"), asset.header("content-encoding")), ("accept-encoding", ""));
+        for coding in ["gzip", "br"] {
+            let small = get(path).header("accept-encoding", coding).reply(&house.web).await;
+            assert_eq!(small.headers()["content-encoding"], coding);
+            assert!(small.body().len() < asset.html.len(), "{path}");
+        }
     }
     assert_eq!(house.answer(get("/assets/app.000000000000.css")).await.status, 404);
+}
+
+#[tokio::test]
+async fn a_page_is_smaller_on_the_way_unless_another_site_asked_for_it() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let whole = browser.look("/settings").await;
+    assert_eq!((whole.header("vary"), whole.header("content-encoding")), ("accept-encoding", ""));
+    let ask = || get("/settings").header("cookie", &browser.cookie).header("accept-encoding", "gzip");
+    let small = ask().reply(&house.web).await;
+    assert_eq!(small.headers()["content-encoding"], "gzip");
+    let length: usize = small.headers()["content-length"].to_str().unwrap().parse().unwrap();
+    assert_eq!(length, small.body().len());
+    let mut read = String::new();
+    let mut reader = flate2::read::GzDecoder::new(&small.body()[..]);
+    std::io::Read::read_to_string(&mut reader, &mut read).unwrap();
+    assert_eq!(read, whole.html);
+    let foreign = ask().header("sec-fetch-site", "cross-site").reply(&house.web).await;
+    assert!(!foreign.headers().contains_key("content-encoding"));
+}
+
+#[tokio::test]
+async fn the_colours_that_were_chosen_are_there_from_the_first_byte() {
+    let house = House::new();
+    let page = house.answer(get("/bootstrap")).await;
+    assert!(page.html.contains("<html lang=\"en\" data-theme=\"system\">"), "{}", page.html);
+    let choice =
+        sent("/theme", &[("theme", "dark")]).header("referer", format!("{ORIGIN}/jobs?state=failed"));
+    let chosen = house.answer(choice).await;
+    assert_eq!((chosen.status, chosen.to.as_deref()), (303, Some("/jobs?state=failed")));
+    let page = house.answer(get("/bootstrap").header("cookie", chosen.cookie.unwrap())).await;
+    assert!(page.html.contains("data-theme=\"dark\""), "{}", page.html);
+    let elsewhere =
+        sent("/theme", &[("theme", "dark")]).header("referer", "https://evil.example//evil.example/");
+    assert_eq!(house.answer(elsewhere).await.to.as_deref(), Some("/"));
 }
 
 #[tokio::test]
