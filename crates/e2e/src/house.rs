@@ -96,6 +96,14 @@ impl House {
         self.server = server;
     }
 
+    /// Stops the server, has its database changed, and starts it again on the same port.
+    pub fn with_server_stopped<T>(&mut self, change: impl FnOnce(&Path) -> T) -> T {
+        self.server.stop();
+        let done = change(&self.path("data/restic-manager.db"));
+        self.restart_server();
+        done
+    }
+
     /// A path in the house's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -4,6 +4,7 @@
 //! deadline; what a wait was for, and the logs, are in the panic.
 
 mod browser;
+pub mod fleet;
 mod house;
 mod process;
 mod rest;

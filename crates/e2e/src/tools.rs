@@ -11,17 +11,24 @@ pub struct Restic {
     pub program: PathBuf,
 }
 
-/// A binary of this workspace, built beside the test.
+/// A binary of this workspace, built beside the test, the benchmark or the program that asks.
 ///
 /// # Panics
 ///
 /// When it was not built: the message says how.
 pub fn binary(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    // target/<profile>/deps/<test>
-    let folder = test.parent().and_then(|deps| deps.parent()).expect("a test lies in target/<profile>/deps");
+    let own = std::env::current_exe().expect("a program knows its own path");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>
+    let folder = own.parent().expect("a program lies in a folder");
+    let folder =
+        if folder.ends_with("deps") { folder.parent().expect("deps lies in target") } else { folder };
     let path = folder.join(name);
-    assert!(path.exists(), "{} is missing: run `cargo build --workspace --bins` first", path.display());
+    let release = if folder.ends_with("release") { " --release" } else { "" };
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --workspace --bins{release}` first",
+        path.display()
+    );
     path
 }
 
