@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use ed25519_dalek::SigningKey;
+use restic_manager_core::announce::Fingerprint;
 use restic_manager_core::api::{EnrollRequest, EnrollResponse};
 use restic_manager_core::secret::Secret;
 
+use crate::announcing::ask;
 use crate::clock;
-use crate::http;
 use crate::secrets::{Secrets, SecretsError};
 use crate::server_url::ServerUrl;
-use crate::state::{Enrolment, Identity, StateDir, StateError};
+use crate::state::{Enrolment, Identity, StateDir, StateError, StateLock};
 
 /// Whether an enrolment may take the place of another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +50,20 @@ pub enum EnrolError {
     /// The server said no.
     #[error("{message}")]
     Refused {
+        /// The HTTP status.
+        status: u16,
         /// For programs.
         code: String,
         /// What the server said.
         message: String,
         /// What it advises.
         hint: Option<String>,
+    },
+    /// A person sent the announced agent away.
+    #[error("an operator rejected this agent (fingerprint {fingerprint})")]
+    Rejected {
+        /// Of its key.
+        fingerprint: Fingerprint,
     },
     /// The answer is none of our server's.
     #[error("{server} does not answer as restic-manager does: {why}")]
@@ -66,6 +76,15 @@ pub enum EnrolError {
 }
 
 impl EnrolError {
+    /// Whether it may be otherwise in a moment, without anybody doing anything on this machine.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::NotOurs { .. } => true,
+            Self::Refused { status, .. } => *status == 429 || *status >= 500,
+            Self::State(_) | Self::Secrets(_) | Self::AlreadyEnrolled { .. } | Self::Rejected { .. } => false,
+        }
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
@@ -78,8 +97,12 @@ impl EnrolError {
                 Some("check the address, the firewall and the server's certificate".to_owned())
             }
             Self::Refused { hint, .. } => {
-                hint.clone().or_else(|| Some("make a new token on the server".to_owned()))
+                hint.clone().or_else(|| Some("see the server's log, then try again".to_owned()))
             }
+            Self::Rejected { .. } => Some(
+                "ask the operator; an hour after the announcement it may be made again, and a token works at once"
+                    .to_owned(),
+            ),
             Self::NotOurs { .. } => Some("check the address: it is that of the dashboard".to_owned()),
         }
     }
@@ -99,49 +122,87 @@ pub fn enrol(
     token: Secret,
     existing: Existing,
 ) -> Result<Enrolment, EnrolError> {
-    let state = StateDir::open(state_dir)?;
-    let _lock = state.lock()?;
-    let before = match (Enrolment::load(&state), existing) {
-        (Ok(old), Existing::Keep) => {
-            return Err(EnrolError::AlreadyEnrolled {
-                name: old.name.to_string(),
-                server: old.server.to_string(),
-            });
-        }
-        (Ok(old), Existing::Replace) => Some(old),
-        (Err(StateError::NotEnrolled { .. }), _) => None,
-        (Err(error), _) => return Err(error.into()),
-    };
-    let mut secrets = Secrets::open(&state.join("secrets.age"), key_file)?;
-    secrets.save()?;
-    let identity = Identity::of_this_machine(&state)?;
+    let enrolling = Enrolling::begin(state_dir, key_file, existing)?;
+    let identity = enrolling.identity();
     let request = EnrollRequest {
         token,
         machine_id: identity.machine_id.clone(),
-        os_hostname: identity.os_hostname,
+        os_hostname: identity.os_hostname.clone(),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
     };
-    let answer = ask(server, &request)?;
-    let enrolment = Enrolment {
-        server: server.clone(),
-        host_id: answer.host_id,
-        name: answer.name,
-        machine_id: identity.machine_id,
-        enrolled_at: clock::wall(),
-    };
-    // What is left of another host: its unacknowledged words, its plan and its slots are none of the new one's.
-    for folder in ["spool", "plan"] {
-        remove(&state.join(folder))?;
+    let answer = ask(server, "/api/agents/enroll", &request)?;
+    enrolling.finish(server, answer)
+}
+
+/// An enrolment under way, by whichever door: the state directory is ours meanwhile.
+pub(crate) struct Enrolling {
+    state: StateDir,
+    _lock: StateLock,
+    secrets: Secrets,
+    identity: Identity,
+    /// Whether it takes the place of another one.
+    replaces: bool,
+}
+
+impl Enrolling {
+    /// Tries everything that can fail on this machine.
+    pub(crate) fn begin(state_dir: &Path, key_file: &Path, existing: Existing) -> Result<Self, EnrolError> {
+        let state = StateDir::open(state_dir)?;
+        let lock = state.lock()?;
+        let replaces = match (Enrolment::load(&state), existing) {
+            (Ok(old), Existing::Keep) => {
+                return Err(EnrolError::AlreadyEnrolled {
+                    name: old.name.to_string(),
+                    server: old.server.to_string(),
+                });
+            }
+            (Ok(_), Existing::Replace) => true,
+            (Err(StateError::NotEnrolled { .. }), _) => false,
+            (Err(error), _) => return Err(error.into()),
+        };
+        let secrets = Secrets::open(&state.join("secrets.age"), key_file)?;
+        secrets.save()?;
+        let identity = Identity::of_this_machine(&state)?;
+        Ok(Self { state, _lock: lock, secrets, identity, replaces })
     }
-    if before.is_some() {
-        secrets.forget_credentials()?;
+
+    /// What the machine is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.identity
     }
-    secrets.set_token(answer.agent_token);
-    secrets.save()?;
-    enrolment.save(&state)?;
-    Ok(enrolment)
+
+    /// The key under which the agent announces itself, made where there is none.
+    pub(crate) fn announcing_key(&mut self) -> Result<SigningKey, EnrolError> {
+        Ok(self.secrets.announcing_key()?)
+    }
+
+    /// Stores what the server answered.
+    pub(crate) fn finish(
+        mut self,
+        server: &ServerUrl,
+        answer: EnrollResponse,
+    ) -> Result<Enrolment, EnrolError> {
+        let enrolment = Enrolment {
+            server: server.clone(),
+            host_id: answer.host_id,
+            name: answer.name,
+            machine_id: self.identity.machine_id,
+            enrolled_at: clock::wall(),
+        };
+        // What is left of another host: its unacknowledged words, its plan and its slots are none of the new one's.
+        for folder in ["spool", "plan"] {
+            remove(&self.state.join(folder))?;
+        }
+        if self.replaces {
+            self.secrets.forget_credentials()?;
+        }
+        self.secrets.set_token(answer.agent_token);
+        self.secrets.save()?;
+        enrolment.save(&self.state)?;
+        Ok(enrolment)
+    }
 }
 
 fn remove(folder: &Path) -> Result<(), StateError> {
@@ -151,19 +212,6 @@ fn remove(folder: &Path) -> Result<(), StateError> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
-}
-
-fn ask(server: &ServerUrl, request: &EnrollRequest) -> Result<EnrollResponse, EnrolError> {
-    let unreachable =
-        |error: ureq::Error| EnrolError::Unreachable { server: server.to_string(), why: error.to_string() };
-    let mut answer =
-        http::client().post(server.at("/api/agents/enroll")).send_json(request).map_err(unreachable)?;
-    if !answer.status().is_success() {
-        let said = http::error_of(&mut answer);
-        return Err(EnrolError::Refused { code: said.code, message: said.message, hint: said.hint });
-    }
-    let read = answer.body_mut().with_config().limit(64 << 10).read_json();
-    read.map_err(|error| EnrolError::NotOurs { server: server.to_string(), why: error.to_string() })
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! The binary is a thin shell over this library. What an embedder uses:
 //!
-//! - [`enrolment::enrol`] makes a machine a host of the fleet, [`agent::Agent`] is the agent at work until it is told to stop
+//! - [`enrolment::enrol`] makes a machine a host of the fleet by a token, [`announcing::announce`] by a person who approves it,
+//!   [`agent::Agent`] is the agent at work until it is told to stop
 //! - [`doctor::examine`] looks at everything an agent needs and says what is wrong
 //! - [`job::run_job`] carries out one job with restic and reports it, without a server; [`restic::ResticFinder`] finds
 //!   restic; [`process`] runs it so that it outlives its parent
@@ -15,6 +16,7 @@
 //! One thread is enough: the agent is made for a current-thread tokio runtime, and its small file writes block it.
 
 pub mod agent;
+pub mod announcing;
 mod clock;
 pub mod doctor;
 pub mod enrolment;

@@ -11,6 +11,7 @@ pub(crate) mod job;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod maintenance;
+mod pending;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod schedule;

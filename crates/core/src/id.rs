@@ -104,6 +104,8 @@ ids! {
     TokenId,
     /// A one-time enrolment token.
     EnrollmentId,
+    /// An announced agent that waits for a person.
+    PendingHostId,
     /// A row of the audit log.
     AuditId,
     /// One life of an agent's spool; a new one is minted when the spool was lost.

@@ -10,6 +10,7 @@
 //! - [`restic`]: argument lists, environment, output, exit codes and locks of restic 0.14.0 and newer
 //! - [`wire`] and [`link`]: the messages between agent and server, and the session that carries them, sans-IO
 //! - [`model`], [`api`], [`id`], [`text`], [`time`], [`secret`]: the nouns, checked where they come in
+//! - [`announce`]: what an agent without a token signs, and the fingerprint that people compare
 //! - [`humane`]: numbers, times and states as people say them
 //!
 //! What it is not: it starts no process, opens no socket, stores nothing. The crates around it do.
@@ -26,6 +27,7 @@
 //! ```
 
 pub mod admission;
+pub mod announce;
 pub mod api;
 pub mod backoff;
 pub mod humane;

@@ -181,6 +181,30 @@ impl House {
         agent
     }
 
+    /// Starts an agent that announces itself from a folder of that name; answers it with the fingerprint it shows.
+    pub fn announce(&self, name: &str) -> (Process, String) {
+        let folder = self.path(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mut command = Agent::command(&folder);
+        command.args(["announce", "--server", &self.url]);
+        let process = Process::start("the announcing agent", &mut command, &folder.join("announce.log"));
+        let fingerprint = wait_for("the fingerprint", || {
+            let log = process.log();
+            log.lines().rev().find_map(|line| line.strip_prefix("fingerprint ")).map(str::to_owned)
+        });
+        (process, fingerprint)
+    }
+
+    /// Starts the agent of a host that was enrolled in the folder of that name; returns when it is connected.
+    pub fn run_enrolled(&self, folder: &str, host: &str, restic: &Restic) -> Agent {
+        let folder = self.path(folder);
+        let host_id = self.rmctl(&["host", "show", host, "--field", "id"]).trim().to_owned();
+        let process = Agent::start(&folder, restic, &self.url);
+        let agent = Agent { host_id, process, folder, restic: restic.clone(), url: self.url.clone() };
+        self.wait_presence(&agent, "online");
+        agent
+    }
+
     /// Waits until the server sees the agent as `online` or `offline`.
     pub fn wait_presence(&self, agent: &Agent, presence: &str) {
         wait_for(&format!("the host to be {presence}; agent log:\n{}", agent.process.log()), || {
@@ -199,7 +223,8 @@ impl House {
         self.wait_init(agent);
     }
 
-    fn wait_init(&self, agent: &Agent) {
+    /// Waits until the repository of the host is initialised.
+    pub fn wait_init(&self, agent: &Agent) {
         wait_for("the repository's init job", || {
             let jobs = self.json(&["job", "ls", "--host", &agent.host_id, "--kind", "init"]);
             let state = jobs["items"][0]["state"].as_str()?.to_owned();

@@ -11,6 +11,8 @@ use governor::{Quota, RateLimiter};
 use restic_manager_core::text::LoginName;
 
 const PER_MINUTE_BY_ADDRESS: NonZeroU32 = NonZeroU32::new(30).expect("not zero");
+/// Announcements: each may cost a row that a person has to look at.
+const ANNOUNCEMENTS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 const PER_MINUTE_BY_NAME: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 const BURST_BY_NAME: NonZeroU32 = NonZeroU32::new(5).expect("not zero");
 
@@ -24,7 +26,8 @@ pub struct TooMany {
     pub seconds: u64,
 }
 
-/// Counts login attempts: 30 a minute by address, 10 a minute by name in bursts of 5.
+/// Counts login attempts: 30 a minute by address, 10 a minute by name in bursts of 5; and announcements of agents: 10 a minute by
+/// address.
 ///
 /// Addresses and names fall into 65,536 buckets each, by a hash that nobody outside can predict: whatever is sent, the
 /// memory is bounded, and nobody can choose whom to share a bucket with. An IPv6 address counts with its whole /64, which
@@ -33,6 +36,7 @@ pub struct TooMany {
 pub struct LoginLimits<C: Clock = DefaultClock> {
     by_address: Limiter<C>,
     by_name: Limiter<C>,
+    announcements: Limiter<C>,
     hasher: RandomState,
     clock: C,
 }
@@ -60,6 +64,10 @@ impl<C: Clock + Clone> LoginLimits<C> {
                 clock.clone(),
             ),
             by_name: RateLimiter::dashmap_with_clock(by_name, clock.clone()),
+            announcements: RateLimiter::dashmap_with_clock(
+                Quota::per_minute(ANNOUNCEMENTS_PER_MINUTE),
+                clock.clone(),
+            ),
             hasher: RandomState::new(),
             clock,
         }
@@ -82,6 +90,15 @@ impl<C: Clock + Clone> LoginLimits<C> {
     /// [`TooMany`] with the time to wait.
     pub fn address(&self, address: IpAddr) -> Result<(), TooMany> {
         self.check(&self.by_address, self.bucket(&subscriber(address)))
+    }
+
+    /// Counts an announcement of an agent.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`] with the time to wait.
+    pub fn announcement(&self, address: IpAddr) -> Result<(), TooMany> {
+        self.check(&self.announcements, self.bucket(&subscriber(address)))
     }
 
     fn check(&self, limiter: &Limiter<C>, bucket: u16) -> Result<(), TooMany> {
@@ -147,6 +164,21 @@ mod tests {
             assert_eq!(limits.attempt(address(1), &name("admin")), Err(TooMany { seconds: 2 }));
         }
         limits.attempt(address(2), &name("admin")).unwrap();
+    }
+
+    #[test]
+    fn an_address_has_ten_announcements_and_then_one_every_six_seconds() {
+        let clock = FakeRelativeClock::default();
+        let limits = LoginLimits::with_clock(clock.clone());
+        for _ in 0..10 {
+            limits.announcement(address(1)).unwrap();
+        }
+        assert_eq!(limits.announcement(address(1)), Err(TooMany { seconds: 6 }));
+        limits.announcement(address(2)).unwrap();
+        limits.address(address(1)).unwrap();
+        clock.advance(Duration::from_secs(6));
+        limits.announcement(address(1)).unwrap();
+        assert!(limits.announcement(address(1)).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use restic_manager_core::api::TokenInfo;
-use restic_manager_core::id::{EnrollmentId, SessionId, TokenId, UserId};
+use restic_manager_core::id::{EnrollmentId, HostId, SessionId, TokenId, UserId};
 use restic_manager_core::model::{AuditEntry, Host};
 use restic_manager_core::text::{DisplayName, LoginName};
 use restic_manager_core::time::Timestamp;
@@ -79,6 +79,8 @@ pub struct EnrollmentRow {
     pub expires_at: Timestamp,
     /// When it was used.
     pub used_at: Option<Timestamp>,
+    /// The host that came of it; it may be gone since.
+    pub host_id: Option<HostId>,
 }
 
 /// Whether the first user could be made.
@@ -163,7 +165,9 @@ pub trait Accounts: Send + Sync {
     async fn create_enrollment(&self, row: EnrollmentRow, audit: AuditEntry) -> Result<()>;
     /// The enrolment token with this hash.
     async fn enrollment(&self, hash: &TokenHash) -> Result<Option<EnrollmentRow>>;
-    /// Uses an enrolment token up (`used_at` becomes `now`) and makes the host as it is given, in one step; of several at once exactly
+    /// The enrolment token with this id, until it is forgotten.
+    async fn enrollment_by_id(&self, id: EnrollmentId) -> Result<Option<EnrollmentRow>>;
+    /// Uses an enrolment token up (`used_at` becomes `now`, `host_id` that of the host) and makes the host as it is given, in one step; of several at once exactly
     /// one succeeds. A token is good while `now < expires_at`.
     async fn enroll(
         &self,

@@ -151,6 +151,8 @@ pub trait Fleet: Send + Sync {
     async fn host(&self, id: HostId) -> Result<Option<Host>>;
     /// Hosts by name (without regard to case: by its Unicode lowercase), then id.
     async fn hosts(&self, filter: &HostFilter, page: PageRequest) -> Result<Listed<Host>>;
+    /// The host of that name, without regard to case.
+    async fn host_by_name(&self, name: &DisplayName) -> Result<Option<Host>>;
     /// The host whose agent has this token.
     async fn host_by_agent_token(&self, hash: &TokenHash) -> Result<Option<Host>>;
     /// Changes a host. Names are unique without regard to case. A limit that becomes another raises the plan version.

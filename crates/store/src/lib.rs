@@ -1,6 +1,7 @@
 //! Storage of restic-manager behind one trait.
 //!
-//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Audit`], [`Meta`].
+//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Audit`], [`Meta`],
+//! [`PendingHosts`].
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
@@ -19,6 +20,7 @@ mod memory;
 mod meta;
 mod names;
 mod page;
+mod pending;
 mod plans;
 mod preconditions;
 mod reports;
@@ -45,6 +47,9 @@ pub use maintenance::{
 pub use memory::MemoryStore;
 pub use meta::Meta;
 pub use page::{Cursor, Listed, PageRequest};
+pub use pending::{
+    AnnounceOutcome, ApproveOutcome, ClaimOutcome, PendingHostRow, PendingHosts, RejectOutcome,
+};
 pub use plans::{GroupDeleted, HostPlan, PlanWritten, Plans};
 pub use reports::{
     Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter, SnapshotRow,
@@ -60,6 +65,9 @@ pub use work::{
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the product keeps.
-pub trait Store: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta {}
+pub trait Store:
+    Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta + PendingHosts
+{
+}
 
-impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta> Store for T {}
+impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta + PendingHosts> Store for T {}

@@ -66,16 +66,7 @@ impl Enrol {
                 ui::say(format!("enrolled as `{}` at {}", enrolment.name, enrolment.server));
                 ExitCode::from(exit::DONE)
             }
-            Err(error) => {
-                let code = match &error {
-                    EnrolError::State(_) | EnrolError::Secrets(_) | EnrolError::AlreadyEnrolled { .. } => {
-                        exit::FAILED
-                    }
-                    EnrolError::Refused { .. } => exit::REFUSED,
-                    EnrolError::Unreachable { .. } | EnrolError::NotOurs { .. } => exit::UNREACHABLE,
-                };
-                ui::fail(&error, error.hint(), code)
-            }
+            Err(error) => fail(&error),
         }
     }
 
@@ -88,4 +79,14 @@ impl Enrol {
         let token = self.token.as_ref().map(|token| token.0.clone());
         token.filter(|token| !token.is_empty()).ok_or(TokenError::Missing)
     }
+}
+
+/// Says why there is no enrolment.
+pub(super) fn fail(error: &EnrolError) -> ExitCode {
+    let code = match error {
+        EnrolError::State(_) | EnrolError::Secrets(_) | EnrolError::AlreadyEnrolled { .. } => exit::FAILED,
+        EnrolError::Refused { .. } | EnrolError::Rejected { .. } => exit::REFUSED,
+        EnrolError::Unreachable { .. } | EnrolError::NotOurs { .. } => exit::UNREACHABLE,
+    };
+    ui::fail(error, error.hint(), code)
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command, settings, exit codes, and the only place that prints.
 
+mod announce;
 mod doctor;
 mod enrol;
 mod exit;
@@ -61,6 +62,8 @@ struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Makes this machine a host of the fleet without a token: shows a fingerprint, and waits until an operator approved it
+    Announce(announce::Announce),
     /// Makes this machine a host of the fleet
     Enrol(enrol::Enrol),
     /// Works until it is stopped by SIGTERM or SIGINT
@@ -89,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => return ui::fail(&error, error.hint(), exit::USAGE),
     };
     match cli.command {
+        Command::Announce(announce) => announce.execute(&settings),
         Command::Enrol(enrol) => enrol.execute(&settings),
         Command::Run(run) => run.execute(settings),
         Command::Status(status) => status.execute(&settings),

@@ -9,6 +9,11 @@ pub(crate) fn say(line: impl AsRef<str>) {
     let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
 }
 
+/// Says what goes on, on standard error.
+pub(crate) fn note(line: impl AsRef<str>) {
+    let _ = writeln!(std::io::stderr(), "{}", line.as_ref());
+}
+
 /// Prints an error with its causes, and what to do about it.
 pub(crate) fn fail(error: &dyn Error, hint: Option<String>, code: u8) -> ExitCode {
     let mut text = format!("error: {error}");

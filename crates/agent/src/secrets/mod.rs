@@ -14,12 +14,15 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use age::x25519;
+use ed25519_dalek::SigningKey;
+use restic_manager_core::announce::HexBytes;
 use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{CredentialKind, CredentialSecret, ResticRepoId};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::wire::ConfigUpdate;
 use zeroize::Zeroizing;
 
+use crate::random;
 use crate::state::{StateError, refuse_open, write_atomically};
 use stored::{Stored, StoredCredential};
 
@@ -167,6 +170,26 @@ impl Secrets {
     /// Takes a new token; it is on disk after [`Self::save`].
     pub fn set_token(&mut self, token: Secret) {
         self.stored.agent_token = Some(token);
+    }
+
+    /// The key under which the agent announces itself; made, and on disk when this returns, where there is none.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written, or what is stored is no key.
+    pub fn announcing_key(&mut self) -> Result<SigningKey, SecretsError> {
+        if let Some(kept) = &self.stored.announcing_key {
+            let seed: HexBytes<32> = kept.expose().parse().map_err(|_| SecretsError::Damaged {
+                path: self.path.clone(),
+                why: "the key of the announcement is none".to_owned(),
+            })?;
+            return Ok(SigningKey::from_bytes(&seed.0));
+        }
+        let key = SigningKey::from_bytes(&Zeroizing::new(random::bytes()));
+        let mut wanted = self.stored.clone();
+        wanted.announcing_key = Some(Secret::new(random::hex(key.as_bytes())));
+        self.replace(wanted)?;
+        Ok(key)
     }
 
     /// The credential of a repository.

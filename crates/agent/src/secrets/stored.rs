@@ -16,6 +16,9 @@ pub(super) struct Stored {
     form: String,
     #[serde(default, with = "exposed")]
     pub(super) agent_token: Option<Secret>,
+    /// The seed of the Ed25519 key under which the agent announces itself, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "exposed")]
+    pub(super) announcing_key: Option<Secret>,
     pub(super) credentials: Vec<StoredCredential>,
     /// The credential of a file in the older form, which did not say of which repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,6 +97,7 @@ impl From<Flat> for Stored {
         Self {
             form: FORM.to_owned(),
             agent_token: flat.agent_token,
+            announcing_key: None,
             credentials: Vec::new(),
             unassigned: Some(unassigned),
         }

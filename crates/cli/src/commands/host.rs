@@ -7,6 +7,7 @@ use restic_manager_core::api::{
 use restic_manager_core::text::{DisplayName, Tag};
 
 use super::attachment::{Attach, Attachments, Detach};
+use super::pending::{Approve, Pending, Reject};
 use super::{Listing, Session};
 use crate::commands::job::{outcome, state_tone};
 use crate::error::CliError;
@@ -82,6 +83,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "NAME")]
         host_name: Option<DisplayName>,
     },
+    /// List the machines whose agents announced themselves and wait to be approved
+    Pending(Pending),
+    /// Let an announced machine in, once its fingerprint was compared
+    ///
+    /// With `--url`, `--repo` or `--repo-name` it gets its repository at once.
+    Approve(Approve),
+    /// Send an announced machine away
+    Reject(Reject),
     /// Attach a host to a repository, or change how it is attached
     ///
     /// For a new attachment the credential is asked for; for one that is there it stays unless a part of it is given.
@@ -150,6 +159,9 @@ impl Command {
                 let body = session.client.post(&Route::new(["enrollment-tokens"]), &request)?;
                 session.ui.show(&body, enrollment)
             }
+            Self::Pending(command) => command.run(session),
+            Self::Approve(command) => command.run(session),
+            Self::Reject(command) => command.run(session),
             Self::Attach(command) => command.run(session),
             Self::Detach(command) => command.run(session),
             Self::Attachments(command) => command.run(session),

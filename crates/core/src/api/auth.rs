@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{HostId, TokenId, UserId};
+use crate::id::{EnrollmentId, HostId, TokenId, UserId};
 use crate::secret::{Secret, exposed};
 use crate::text::{DisplayName, LoginName};
 use crate::time::Timestamp;
@@ -106,6 +106,8 @@ pub struct EnrollmentTokenRequest {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EnrollmentTokenResponse {
+    /// Its identifier, to ask later what became of it.
+    pub id: EnrollmentId,
     /// The token, shown this once; it starts with `rme_`.
     #[serde(with = "exposed")]
     pub token: Secret,

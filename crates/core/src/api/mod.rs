@@ -2,6 +2,7 @@
 //!
 //! Every error is an [`ErrorBody`]; every list is a [`Page`]. Writes refuse unknown fields by name.
 
+mod announce;
 mod auth;
 mod hosts;
 mod jobs;
@@ -12,6 +13,10 @@ mod status;
 
 use serde::{Deserialize, Serialize};
 
+pub use announce::{
+    AnnounceRequest, Announced, AnnouncedRequest, ApproveRepo, ApproveRequest, ApprovedView, ClaimRequest,
+    EnrollmentView, PendingHostView,
+};
 pub use auth::{
     BootstrapRequest, EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse,
     LoginRequest, SessionInfo, TokenInfo, TokenRequest, TokenResponse, VersionInfo,

@@ -124,6 +124,7 @@ impl House {
             created_at: now,
             expires_at: now + HOUR,
             used_at: None,
+            host_id: None,
         };
         self.store.create_enrollment(row, audit("enrollment.created")).await.unwrap();
         let mut agent = [0; 32];

@@ -232,13 +232,19 @@ pub async fn an_enrolment_token_makes_one_host_however_many_try(store: &Arc<dyn 
     };
     let outcomes = at_once(8, try_one, store).await;
     assert_eq!(outcomes.iter().filter(|(_, _, outcome)| *outcome == EnrollOutcome::Enrolled).count(), 1);
+    let mut winner = None;
     for (host, agent_token, outcome) in outcomes {
+        if outcome == EnrollOutcome::Enrolled {
+            winner = Some(host.id);
+        }
         assert!(matches!(outcome, EnrollOutcome::Enrolled | EnrollOutcome::Used), "{outcome:?}");
         let expected = (outcome == EnrollOutcome::Enrolled).then_some(host.clone());
         assert_eq!(store.host(host.id).await.unwrap(), expected);
         assert_eq!(store.host_by_agent_token(&agent_token).await.unwrap(), expected);
     }
-    assert_eq!(store.enrollment(&key).await.unwrap().unwrap().used_at, Some(at(1)));
+    let used = store.enrollment(&key).await.unwrap().unwrap();
+    assert_eq!((used.used_at, used.host_id), (Some(at(1)), Some(winner.unwrap())));
+    assert_eq!(store.enrollment_by_id(used.id).await.unwrap(), Some(used));
     assert_eq!(actions(store).await, ["enrollment.created", "host.enrolled"]);
 }
 

@@ -117,6 +117,7 @@ pub(super) fn enrollment() -> EnrollmentRow {
         created_at: at(0),
         expires_at: at(0) + HOUR,
         used_at: None,
+        host_id: None,
     }
 }
 

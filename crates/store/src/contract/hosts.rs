@@ -30,6 +30,18 @@ pub async fn a_host_is_read_as_it_was_enrolled(store: &Arc<dyn Store>) {
     assert_eq!(store.host(mint(HostId::mint)).await.unwrap(), None);
 }
 
+/// A host is found by its name, in whatever case, and by no part of it.
+pub async fn a_host_is_found_by_its_name(store: &Arc<dyn Store>) {
+    let host = enrolled(store, "Ärger").await;
+    enrolled(store, "Ärger 2").await;
+    for text in ["Ärger", "ÄRGER"] {
+        assert_eq!(store.host_by_name(&name(text)).await.unwrap().as_ref(), Some(&host), "{text}");
+    }
+    for text in ["Ärge", "rger", "Arger"] {
+        assert_eq!(store.host_by_name(&name(text)).await.unwrap(), None, "{text}");
+    }
+}
+
 async fn names(store: &Arc<dyn Store>, filter: HostFilter) -> Vec<String> {
     let listed = all_pages(2, |page| store.hosts(&filter, page)).await;
     listed.into_iter().map(|host| host.name.to_string()).collect()

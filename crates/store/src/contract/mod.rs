@@ -20,6 +20,7 @@
 )]
 
 pub mod accounts;
+pub mod announcing;
 pub mod attachments;
 pub mod audit;
 pub mod cancelling;
@@ -114,6 +115,20 @@ macro_rules! contract_clauses {
                 a_taken_host_name_leaves_the_enrolment_token_good
                 old_enrolment_tokens_are_forgotten
             }
+            announcing {
+                an_announcement_is_read_until_its_time_is_over
+                a_key_that_is_announced_again_keeps_its_place
+                a_decision_stands_when_the_key_is_announced_again
+                only_so_many_may_wait
+                the_limit_holds_however_many_come
+                an_approval_makes_one_host_however_many_press
+                an_approval_that_cannot_be_makes_no_host
+                a_rejection_is_written_down_once
+                a_challenge_is_good_for_one_claim
+                a_second_claim_replaces_the_token
+                a_claim_needs_an_approval
+                an_approval_goes_with_its_host
+            }
             attachments {
                 an_attachment_is_read_with_what_is_around_it
                 an_attachment_needs_both_its_ends
@@ -189,6 +204,7 @@ macro_rules! contract_clauses {
             }
             hosts {
                 a_host_is_read_as_it_was_enrolled
+                a_host_is_found_by_its_name
                 hosts_are_sorted_by_name_without_regard_to_case
                 hosts_are_found_by_a_part_of_their_name
                 hosts_are_found_by_their_label
@@ -363,8 +379,9 @@ macro_rules! contract_clauses {
 
 #[cfg(test)]
 mod tests {
-    const PARTS: [(&str, &str); 20] = [
+    const PARTS: [(&str, &str); 21] = [
         ("accounts", include_str!("accounts.rs")),
+        ("announcing", include_str!("announcing.rs")),
         ("attachments", include_str!("attachments.rs")),
         ("audit", include_str!("audit.rs")),
         ("cancelling", include_str!("cancelling.rs")),

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use async_trait::async_trait;
 use restic_manager_core::api::TokenInfo;
-use restic_manager_core::id::{TokenId, UserId};
+use restic_manager_core::id::{EnrollmentId, TokenId, UserId};
 use restic_manager_core::model::{AuditEntry, Host};
 use restic_manager_core::text::LoginName;
 use restic_manager_core::time::{DAY, Timestamp};
@@ -137,6 +137,10 @@ impl Accounts for MemoryStore {
         Ok(self.state().enrollments.values().find(|row| row.hash == *hash).cloned())
     }
 
+    async fn enrollment_by_id(&self, id: EnrollmentId) -> Result<Option<EnrollmentRow>> {
+        Ok(self.state().enrollments.get(&id).cloned())
+    }
+
     async fn enroll(
         &self,
         enrollment: &TokenHash,
@@ -160,6 +164,7 @@ impl Accounts for MemoryStore {
             return Ok(EnrollOutcome::NameTaken);
         }
         row.used_at = Some(now);
+        row.host_id = Some(host.id);
         state.agent_tokens.insert(agent_token, host.id);
         state.hosts.insert(host.id, host);
         state.write_audit(audit);

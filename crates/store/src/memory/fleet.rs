@@ -5,9 +5,11 @@ use restic_manager_core::id::{AttachmentId, HostId, RepoId};
 use restic_manager_core::model::{
     AuditEntry, CredentialKind, Host, HostFacts, Repo, RepoStats, ResticRepoId,
 };
+use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
 use super::MemoryStore;
+use crate::names::name_key;
 use crate::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, Listed, PageRequest,
     PutAttachment, PutCredential, Renamed, RepoChange, ResticIdLearned, Result, SealedCredential, TokenHash,
@@ -21,6 +23,12 @@ impl Fleet for MemoryStore {
 
     async fn hosts(&self, filter: &HostFilter, page: PageRequest) -> Result<Listed<Host>> {
         self.state().hosts_page(filter, &page)
+    }
+
+    async fn host_by_name(&self, name: &DisplayName) -> Result<Option<Host>> {
+        let state = self.state();
+        let key = name_key(name);
+        Ok(state.hosts.values().find(|host| name_key(&host.name) == key).cloned())
     }
 
     async fn host_by_agent_token(&self, hash: &TokenHash) -> Result<Option<Host>> {

@@ -92,6 +92,7 @@ impl State {
         self.spools.retain(|(host_id, _), _| *host_id != id);
         self.snapshots.retain(|(host_id, _), _| *host_id != id);
         self.epochs.remove(&id);
+        self.pending_hosts.retain(|_, row| row.host_id != Some(id));
         if let Some(host) = self.hosts.remove(&id) {
             self.former.hosts.insert(id, host.name);
         }

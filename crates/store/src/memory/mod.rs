@@ -10,6 +10,7 @@ mod jobs;
 mod log;
 mod maintenance;
 mod pages;
+mod pending;
 mod plans;
 mod queue;
 mod reports;
@@ -24,8 +25,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{
-    AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, RepoId, RunId, ScheduleId, SpoolId, TokenId,
-    UserId,
+    AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, PendingHostId, RepoId, RunId, ScheduleId,
+    SpoolId, TokenId, UserId,
 };
 use restic_manager_core::model::{
     Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, Snapshot,
@@ -34,7 +35,9 @@ use restic_manager_core::model::{
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
-use crate::{EnrollmentRow, SealedCredential, SessionRow, StoreError, TokenHash, TokenRow, UserRow};
+use crate::{
+    EnrollmentRow, PendingHostRow, SealedCredential, SessionRow, StoreError, TokenHash, TokenRow, UserRow,
+};
 
 /// A store that keeps everything in memory and forgets it when it is dropped.
 ///
@@ -69,6 +72,7 @@ struct State {
     sessions: BTreeMap<TokenHash, SessionRow>,
     tokens: BTreeMap<TokenId, TokenRow>,
     enrollments: BTreeMap<EnrollmentId, EnrollmentRow>,
+    pending_hosts: BTreeMap<PendingHostId, PendingHostRow>,
 
     hosts: BTreeMap<HostId, Host>,
     agent_tokens: BTreeMap<TokenHash, HostId>,

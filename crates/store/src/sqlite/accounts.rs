@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use restic_manager_core::api::TokenInfo;
-use restic_manager_core::id::{TokenId, UserId};
+use restic_manager_core::id::{EnrollmentId, TokenId, UserId};
 use restic_manager_core::model::{AuditEntry, Host};
 use restic_manager_core::text::{DisplayName, LoginName};
 use restic_manager_core::time::{DAY, Timestamp};
@@ -265,6 +265,15 @@ impl Accounts for SqliteStore {
         enrollment(&mut connection, hash).await
     }
 
+    async fn enrollment_by_id(&self, id: EnrollmentId) -> Result<Option<EnrollmentRow>> {
+        let found = sqlx::query("select * from enrollments where id = ?1")
+            .bind(id.to_string())
+            .fetch_optional(&self.readers)
+            .await
+            .doing("read an enrolment token")?;
+        found.as_ref().map(enrollment_row).transpose()
+    }
+
     async fn enroll(
         &self,
         hash: &TokenHash,
@@ -287,9 +296,10 @@ impl Accounts for SqliteStore {
         if !hosts::insert(&mut tx, &host, &agent_token).await? {
             return Ok(EnrollOutcome::NameTaken);
         }
-        sqlx::query("update enrollments set used_at = ?2 where id = ?1")
+        sqlx::query("update enrollments set used_at = ?2, host_id = ?3 where id = ?1")
             .bind(row.id.to_string())
             .bind(now.as_millis())
+            .bind(host.id.to_string())
             .execute(&mut *tx)
             .await
             .doing(doing)?;
@@ -314,16 +324,20 @@ async fn enrollment(connection: &mut SqliteConnection, hash: &TokenHash) -> Resu
         .fetch_optional(connection)
         .await
         .doing("read an enrolment token")?;
-    let Some(row) = found else { return Ok(None) };
-    let fields = Fields::new(&row, "enrolment token", "id");
-    Ok(Some(EnrollmentRow {
+    found.as_ref().map(enrollment_row).transpose()
+}
+
+fn enrollment_row(row: &SqliteRow) -> Result<EnrollmentRow> {
+    let fields = Fields::new(row, "enrolment token", "id");
+    Ok(EnrollmentRow {
         id: fields.parsed("id")?,
         hash: fields.hash("hash")?,
         host_name: fields.parsed_opt("host_name")?,
         created_at: fields.at("created_at")?,
         expires_at: fields.at("expires_at")?,
         used_at: fields.at_opt("used_at")?,
-    }))
+        host_id: fields.parsed_opt("host_id")?,
+    })
 }
 
 fn user(row: &SqliteRow) -> Result<UserRow> {

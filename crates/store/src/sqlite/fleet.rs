@@ -5,6 +5,7 @@ use restic_manager_core::id::{AttachmentId, HostId, RepoId};
 use restic_manager_core::model::{
     AuditEntry, CredentialKind, Host, HostFacts, Repo, RepoStats, ResticRepoId,
 };
+use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
 use super::{SqliteStore, attachments, hosts, repos};
@@ -21,6 +22,10 @@ impl Fleet for SqliteStore {
 
     async fn hosts(&self, filter: &HostFilter, page: PageRequest) -> Result<Listed<Host>> {
         hosts::page(self, filter, &page).await
+    }
+
+    async fn host_by_name(&self, name: &DisplayName) -> Result<Option<Host>> {
+        hosts::by_name(self, name).await
     }
 
     async fn host_by_agent_token(&self, hash: &TokenHash) -> Result<Option<Host>> {

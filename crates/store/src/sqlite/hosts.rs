@@ -57,6 +57,15 @@ pub(super) async fn by_id(connection: &mut SqliteConnection, id: HostId) -> Resu
     found.as_ref().map(rows::host).transpose()
 }
 
+pub(super) async fn by_name(store: &SqliteStore, name: &DisplayName) -> Result<Option<Host>> {
+    let found = sqlx::query("select * from hosts where name_key = ?1")
+        .bind(name_key(name))
+        .fetch_optional(&store.readers)
+        .await
+        .doing("read the host of a name")?;
+    found.as_ref().map(rows::host).transpose()
+}
+
 pub(super) async fn by_agent_token(store: &SqliteStore, hash: &TokenHash) -> Result<Option<Host>> {
     let found = sqlx::query("select * from hosts where agent_token = ?1")
         .bind(&hash.0[..])

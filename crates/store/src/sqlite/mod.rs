@@ -22,6 +22,7 @@ mod maintenance;
 mod meta;
 mod moves;
 mod paging;
+mod pending;
 mod plans;
 mod reports;
 mod repos;

@@ -13,7 +13,10 @@ use crate::{Result, StoreError};
 
 /// The steps in order; the schema's version is how many were taken. A step that was published is never edited, and none rebuilds a
 /// table that others refer to: with foreign keys on, the cascade would empty its children.
-const STEPS: &[&str] = &[include_str!("../../migrations/sqlite/0001_initial.sql")];
+const STEPS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0004_pending_hosts.sql"),
+];
 
 /// `RSTM` in ASCII: tells our databases from those of other programs.
 const APPLICATION_ID: i64 = 0x5253_544D;

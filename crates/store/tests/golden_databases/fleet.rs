@@ -115,6 +115,7 @@ async fn enrollment(store: &dyn Store, hash: TokenHash) {
         created_at: NOW,
         expires_at: NOW + HOUR,
         used_at: None,
+        host_id: None,
     };
     store.create_enrollment(row, audit("enrollment.created")).await.unwrap();
 }

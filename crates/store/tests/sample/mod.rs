@@ -74,6 +74,7 @@ pub(crate) async fn host(store: &dyn Store, name: &str, repo_id: RepoId) -> Host
         created_at: NOW,
         expires_at: NOW + HOUR,
         used_at: None,
+        host_id: None,
     };
     store.create_enrollment(row, audit("enrollment.created")).await.unwrap();
     let host = Host {

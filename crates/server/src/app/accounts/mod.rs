@@ -1,5 +1,6 @@
 //! People, their sessions and tokens, and the enrolment of agents.
 
+mod announcing;
 mod enrolment;
 mod session;
 mod tokens;

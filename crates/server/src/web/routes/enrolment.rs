@@ -2,16 +2,21 @@
 
 use http::StatusCode;
 use restic_manager_core::api::{
-    EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse,
+    EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse, EnrollmentView,
 };
+use restic_manager_core::id::EnrollmentId;
 
-use super::super::answer::json;
+use super::super::answer::{json, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![Route::user::<__path_create_token, _>(create_token), Route::public::<__path_enroll, _>(enroll)]
+    vec![
+        Route::user::<__path_create_token, _>(create_token),
+        Route::user::<__path_show_token, _>(show_token),
+        Route::public::<__path_enroll, _>(enroll),
+    ]
 }
 
 /// Makes a one-time token with which an agent can enrol within the hour; it is shown this once.
@@ -23,6 +28,15 @@ async fn create_token(user: User, mut ask: Ask) -> Answer {
     let url = ask.state.settings.server_url(&ask.host, ask.client.https);
     let made = ask.state.accounts.create_enrollment_token(&user.caller, request, &url).await?;
     Ok(json(StatusCode::CREATED, &made))
+}
+
+/// Whether an enrolment token was used, and by which host.
+#[utoipa::path(get, path = "/api/enrollment-tokens/{id}", operation_id = "show_enrollment_token", tag = "agents",
+    params(("id" = EnrollmentId, Path, description = "The enrolment token.")),
+    responses((status = 200, description = "How it stands.", body = EnrollmentView)))]
+async fn show_token(_: User, ask: Ask) -> Answer {
+    let id = ask.id("id", "enrolment token")?;
+    Ok(ok(&ask.state.accounts.enrollment(id).await?))
 }
 
 /// Enrols an agent's host, which uses the token up.

@@ -3,6 +3,7 @@
 //! The annotation above a handler is where its method and its path come from, for the table as for the OpenAPI document.
 
 mod admin_credentials;
+mod announcing;
 mod attachments;
 pub(super) mod auth;
 mod enrolment;
@@ -28,6 +29,7 @@ pub(super) fn all() -> Vec<Route> {
         auth::routes(),
         tokens::routes(),
         enrolment::routes(),
+        announcing::routes(),
         hosts::routes(),
         repos::routes(),
         attachments::routes(),

@@ -90,7 +90,7 @@ fn every_operation_says_how_it_is_reached_what_it_is_called_and_how_it_refuses()
                 "run_source_group",
                 "cancel_job",
                 "give_up_job",
-                "give_up_job",
+                "reject_pending_host",
                 "preview_forget",
                 "override_check",
             ]
@@ -135,6 +135,9 @@ async fn every_route_but_the_public_ones_asks_who_is_there() {
         "/api/bootstrap",
         "/api/auth/login",
         "/api/agents/enroll",
+        "/api/agents/announce",
+        "/api/agents/announce/state",
+        "/api/agents/announce/claim",
     ];
     assert_eq!(open, expected);
 }

@@ -1,6 +1,7 @@
 //! The wiring: every request goes through the whole filter, over the memory store.
 
 mod accounts;
+mod announcing;
 mod contract;
 mod doors;
 mod following;
