@@ -8,10 +8,12 @@ pub mod fleet;
 mod house;
 mod process;
 mod rest;
+mod sealed;
 mod tools;
 
 pub use browser::{Browser, Finding, Scheme, Scripts};
 pub use house::{ADMIN_PASSWORD, Agent, House};
 pub use process::{Process, wait_for};
 pub use rest::{RestServer, Rights};
+pub use sealed::SealedFiles;
 pub use tools::{Restic, binary, noise, rest_server, restic_newest, restic_oldest};

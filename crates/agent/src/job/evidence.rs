@@ -71,7 +71,7 @@ fn newest_of<'a>(
 ) -> Option<&'a Snapshot> {
     let within = |time: Timestamp| time >= started_at - SECOND && time <= ended_at + SECOND;
     let same_paths = |paths: &[String]| !paths.is_empty() && paths.iter().all(|path| is_of(path, includes));
-    let ours = listed.iter().filter(|snapshot| within(snapshot.time) && same_paths(&snapshot.paths));
+    let ours = listed.iter().filter(|snapshot| within(snapshot.time.at()) && same_paths(&snapshot.paths));
     ours.max_by_key(|snapshot| snapshot.time)
 }
 
@@ -91,7 +91,7 @@ mod tests {
         Snapshot {
             short_id: SnapshotId::new(id.short()).unwrap(),
             id,
-            time: Timestamp::from_millis(at),
+            time: Timestamp::from_millis(at).into(),
             parent: None,
             hostname: "h".into(),
             username: "root".into(),
@@ -116,7 +116,7 @@ mod tests {
     fn only_a_snapshot_of_the_same_time_and_paths_proves_the_run() {
         let (start, end) = (Timestamp::from_millis(100_000), Timestamp::from_millis(200_000));
         let find = |listed: &[Snapshot]| {
-            newest_of(listed, &["/a/", "/b"], start, end).map(|snapshot| snapshot.time.as_millis())
+            newest_of(listed, &["/a/", "/b"], start, end).map(|snapshot| snapshot.time.at().as_millis())
         };
         assert_eq!(find(&[snapshot(1, 98_000, &["/a"]), snapshot(2, 202_000, &["/a"])]), None);
         assert_eq!(find(&[snapshot(1, 150_000, &["/a", "/c"]), snapshot(2, 150_000, &[])]), None);

@@ -161,7 +161,7 @@ fn newest(snapshots: &[restic::Snapshot], redact: impl Fn(&str) -> String) -> Ve
     reported
         .map(|snapshot| Snapshot {
             id: snapshot.id.clone(),
-            time: snapshot.time,
+            time: snapshot.time.at(),
             hostname: snapshot.hostname.clone(),
             username: Some(snapshot.username.clone()).filter(|name| !name.is_empty()),
             tags: snapshot.tags.clone(),
@@ -204,7 +204,7 @@ mod tests {
         restic::Snapshot {
             id,
             short_id,
-            time: Timestamp::from_millis(i64::try_from(n).unwrap()),
+            time: Timestamp::from_millis(i64::try_from(n).unwrap()).into(),
             parent: None,
             hostname: "h".into(),
             username: String::new(),

@@ -31,6 +31,11 @@ impl Capabilities {
         self.version >= Version::new(0, 16, 1)
     }
 
+    /// `forget` keeps the oldest snapshot of a group while a rule has not counted as many as it may (0.16.0).
+    pub fn keeps_oldest(self) -> bool {
+        self.version >= Version::new(0, 16, 0)
+    }
+
     /// It exits with 10 when there is no repository and with 11 when the repository is locked (0.17.0).
     pub fn exit_codes(self) -> bool {
         self.version >= Version::new(0, 17, 0)

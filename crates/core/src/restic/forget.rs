@@ -2,9 +2,8 @@
 
 use serde::Deserialize;
 
-use super::snapshot::{null_as_default, rfc3339};
-use super::{OutputError, Snapshot, SnapshotId};
-use crate::time::Timestamp;
+use super::snapshot::null_as_default;
+use super::{OutputError, Snapshot, SnapshotId, SnapshotTime};
 
 /// What a policy means for one group of snapshots.
 ///
@@ -48,8 +47,7 @@ pub struct ReasonedSnapshot {
     #[serde(default)]
     pub id: Option<SnapshotId>,
     /// When it was made.
-    #[serde(deserialize_with = "rfc3339")]
-    pub time: Timestamp,
+    pub time: SnapshotTime,
 }
 
 impl ForgetGroup {

@@ -28,6 +28,7 @@ mod prune;
 mod repo_url;
 mod sighting;
 mod snapshot;
+mod snapshot_time;
 mod stats;
 mod version;
 
@@ -53,6 +54,7 @@ pub use prune::{PruneReport, parse_prune};
 pub use repo_url::{Backend, RepoUrl, RepoUrlError, Separated};
 pub use sighting::{LockSighting, is_locked, sight_lock};
 pub use snapshot::{Snapshot, SnapshotSummary, count_ignored_snapshots, parse_snapshots};
+pub use snapshot_time::SnapshotTime;
 pub use stats::{RawDataStats, parse_stats};
 pub use version::{Version, VersionError};
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{OutputError, SnapshotId};
+use super::{OutputError, SnapshotId, SnapshotTime};
 use crate::time::Timestamp;
 
 /// A snapshot as restic lists it.
@@ -13,8 +13,7 @@ pub struct Snapshot {
     /// The first 8 digits.
     pub short_id: SnapshotId,
     /// When it was made, by the clock of the host that made it.
-    #[serde(deserialize_with = "rfc3339")]
-    pub time: Timestamp,
+    pub time: SnapshotTime,
     /// The snapshot it was compared with.
     #[serde(default)]
     pub parent: Option<SnapshotId>,
@@ -117,8 +116,8 @@ mod tests {
         };
         let utc = parse_snapshots(&text("2026-11-23T14:36:57.655296587Z")).unwrap();
         let local = parse_snapshots(&text("2026-11-23T16:36:57.655296587+02:00")).unwrap();
-        assert_eq!(utc, local);
-        assert_eq!(utc[0].time, Timestamp::from_millis(1_795_444_617_655));
+        assert_eq!(utc[0].time.at(), local[0].time.at());
+        assert_eq!(utc[0].time.at(), Timestamp::from_millis(1_795_444_617_655));
         assert!(parse_snapshots(&text("yesterday")).is_err());
     }
 

@@ -96,7 +96,7 @@ pub(super) async fn forget(
             Err(outcome) => return Done::without_restic(group, Ending::of(outcome)),
         },
     };
-    if let Some(late) = before.iter().flatten().find(|snapshot| snapshot.time > now() + HOUR) {
+    if let Some(late) = before.iter().flatten().find(|snapshot| snapshot.time.at() > now() + HOUR) {
         return Done::without_restic(group, from_the_future(late));
     }
     match follow::run(context, log, &command).await {
@@ -114,7 +114,7 @@ fn from_the_future(snapshot: &Snapshot) -> Ending {
     let message = format!(
         "snapshot {} is dated {}, which has not come yet; nothing was removed",
         snapshot.id.short(),
-        snapshot.time
+        snapshot.time.at()
     );
     Ending::failed(OutcomeClass::Unknown, message, "check the clocks, or forget that snapshot by hand")
 }
@@ -219,8 +219,9 @@ fn words(mode: ForgetMode, result: &ForgetResult) -> String {
 fn decisions(groups: &[ForgetGroup]) -> Vec<SnapshotDecision> {
     let mut decided: Vec<(Timestamp, &SnapshotId, &[String])> = Vec::new();
     for group in groups {
-        let kept = group.keep.iter().map(|snapshot| (snapshot.time, &snapshot.id, reasons(group, snapshot)));
-        let going = group.remove.iter().map(|snapshot| (snapshot.time, &snapshot.id, &[][..]));
+        let kept =
+            group.keep.iter().map(|snapshot| (snapshot.time.at(), &snapshot.id, reasons(group, snapshot)));
+        let going = group.remove.iter().map(|snapshot| (snapshot.time.at(), &snapshot.id, &[][..]));
         decided.extend(kept.chain(going));
     }
     decided.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(b.1)));

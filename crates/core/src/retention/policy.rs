@@ -1,4 +1,4 @@
-//! What a source group keeps, in restic's terms.
+//! The policy, checked where it comes in.
 
 use std::fmt;
 use std::num::NonZeroU32;
