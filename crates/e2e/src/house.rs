@@ -164,6 +164,11 @@ impl House {
     /// Enrols a host by the name and starts its agent with this restic; returns when it is connected.
     pub fn enrol(&self, name: &str, restic: &Restic) -> Agent {
         let token = self.rmctl(&["host", "enroll-token", "--host-name", name, "--field", "token"]);
+        self.enrol_by(&token, name, restic)
+    }
+
+    /// The same by a token that was made elsewhere.
+    pub fn enrol_by(&self, token: &str, name: &str, restic: &Restic) -> Agent {
         let folder = self.path(name);
         std::fs::create_dir(&folder).expect("a new folder");
         let token_file = self.secret(&format!("{name}.token"), token.trim());

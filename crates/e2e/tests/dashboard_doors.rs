@@ -4,6 +4,12 @@
 
 use restic_manager_e2e::{ADMIN_PASSWORD, Browser, House, Scripts};
 
+/// By the menu that carries the user's name.
+fn log_out(browser: &Browser) {
+    browser.press_button("admin");
+    browser.press_button("Log out");
+}
+
 #[test]
 fn the_first_administrator_is_made_and_logs_in_again() {
     let house = House::unclaimed();
@@ -32,7 +38,7 @@ fn the_first_administrator_is_made_and_logs_in_again() {
     browser.see("Add the first host");
     browser.check_access();
 
-    browser.press_button("Log out");
+    log_out(&browser);
     browser.wait_path("/login");
     browser.fill("User name", "admin");
     browser.fill("Password", "something-else-entirely");
@@ -50,6 +56,14 @@ fn the_first_administrator_is_made_and_logs_in_again() {
     browser.wait_path("/jobs?state=failed");
     browser.go("/bootstrap");
     browser.wait_path("/");
+    // Whoever wants it dark while their system is light says so once.
+    let light = browser.ground();
+    browser.press_button("admin");
+    browser.press_button("Dark");
+    browser.wait("the dark", || if browser.ground() == light { Err(light.clone()) } else { Ok(()) });
+    browser.go("/jobs");
+    assert_ne!(browser.ground(), light, "and it stays so");
+    browser.check_access();
     browser.close();
 }
 
@@ -60,7 +74,7 @@ fn the_door_works_without_scripts() {
     browser.scripts(Scripts::Off);
     browser.log_in();
     browser.see("Add the first host");
-    browser.press_button("Log out");
+    log_out(&browser);
     browser.wait_path("/login");
     browser.close();
 }

@@ -75,11 +75,10 @@ impl Browser {
         self.eval(wide, Vec::new()).as_i64().expect("a number of pixels")
     }
 
-    /// The computed value of a CSS property of the page's body.
-    pub fn body_style(&self, property: &str) -> String {
-        let body = "return getComputedStyle(document.body).getPropertyValue(arguments[0]) || \
-                    getComputedStyle(document.documentElement).getPropertyValue(arguments[0])";
-        self.eval(body, vec![property.into()]).as_str().unwrap_or_default().to_owned()
+    /// The colour that the page stands on.
+    pub fn ground(&self) -> String {
+        let ground = "return getComputedStyle(document.documentElement).backgroundColor";
+        self.eval(ground, Vec::new()).as_str().expect("a colour").to_owned()
     }
 
     /// A picture of the page as a PNG: of the window, or of all of the page.

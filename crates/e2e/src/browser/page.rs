@@ -143,15 +143,30 @@ impl Browser {
         })
     }
 
-    /// What has the focus: its tag, its words or label, and whether a ring is drawn around it.
+    /// What has the focus: its words or label, whether a ring is drawn around it, and whether it is in view.
     pub fn focused(&self) -> Value {
         self.eval(
-            "const e = document.activeElement, s = getComputedStyle(e); \
+            "const e = document.activeElement, s = getComputedStyle(e), r = e.getBoundingClientRect(); \
              const label = e.labels && e.labels[0] ? e.labels[0].innerText : ''; \
-             return { tag: e.tagName, words: (label || e.innerText || e.value || '').trim(), \
-                      ring: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0 }",
+             return { words: (label || e.innerText || e.value || '').trim(), html: e.outerHTML.slice(0, 200), \
+                      ring: s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) > 0, \
+                      seen: r.bottom > 0 && r.right > 0 && r.top < innerHeight && r.left < innerWidth }",
             Vec::new(),
         )
+    }
+
+    /// Takes the focus from whatever has it, so that Tab begins at the page's first element.
+    pub fn focus_nothing(&self) {
+        self.eval("document.activeElement.blur(); window.scrollTo(0, 0)", Vec::new());
+    }
+
+    /// How many elements Tab is to reach.
+    pub fn usable(&self) -> usize {
+        let count = "const at = 'a[href], button, input, select, textarea, summary, [tabindex=\"0\"]'; \
+            return [...document.querySelectorAll(at)].filter(e => !e.disabled && e.type !== 'hidden' && e.tabIndex >= 0 && \
+                e.checkVisibility({ visibilityProperty: true }) && !(e.closest('details:not([open])') && !e.matches('summary'))).length";
+        let count = self.eval(count, Vec::new()).as_u64().expect("a number");
+        usize::try_from(count).expect("a page fits")
     }
 
     /// The field with this label: the label's `for`, or the field inside of it.

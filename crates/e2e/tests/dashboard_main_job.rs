@@ -1,0 +1,50 @@
+//! The main job by the browser.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on panics
+
+use std::fs;
+
+use restic_manager_e2e::{Agent, Browser, House, Scripts, noise, restic_newest};
+
+const REPO_PASSWORD: &str = "planted-repo-password";
+
+/// Makes a token on the page and enrols a host by it; the token is read off the page as a person reads it.
+fn join(house: &House, browser: &Browser, name: &str) -> Agent {
+    browser.go("/hosts/new");
+    browser.fill("Name of the host", name);
+    browser.press_button("Make a token");
+    let command = browser.text("code.copy");
+    let token = command.split("--token ").nth(1).expect("the command has a token").trim().to_owned();
+    let agent = house.enrol_by(&token, name, &restic_newest());
+    browser.go("/hosts/new");
+    assert!(!browser.eval("return document.body.innerText", Vec::new()).to_string().contains(&token));
+    agent
+}
+
+#[test]
+fn a_backup_is_run_and_cancelled_without_scripts() {
+    let house = House::open();
+    let browser = Browser::open(&house.url);
+    browser.scripts(Scripts::Off);
+    browser.log_in();
+    let agent = join(&house, &browser, "web1");
+    let repository = house.path("repository");
+    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD, &[]);
+    let source = house.path("source");
+    fs::create_dir(&source).unwrap();
+    noise(&source.join("noise"), 48);
+    house.rmctl(&["source", "create", "web1", "home", "--include", source.to_str().unwrap()]);
+    house.rmctl(&["host", "limit", "web1", "--upload", "1000"]);
+    browser.go(&format!("/hosts/{}", agent.host_id));
+    browser.click_at("//button[starts-with(normalize-space(), 'Run now')]");
+    let job = browser.wait_below("/jobs/");
+    restic_manager_e2e::wait_for("the job to run", || (house.job(&job)["state"] == "running").then_some(()));
+    browser.reload();
+    browser.follow("Cancel");
+    browser.see("Cancel this job?");
+    browser.press_button("Cancel the job");
+    assert_eq!(house.wait_job(&job)["state"], "cancelled");
+    browser.go(&format!("/jobs/{job}"));
+    browser.see("cancelled");
+    browser.close();
+}
