@@ -352,6 +352,15 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// Rewrites the decrypted text of a secrets file, of whatever form the agent understands, in the present one.
+///
+/// # Errors
+///
+/// It is none; the reason names the place, and no value.
+pub fn present_form(plain: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+    stored::read(plain).map(|stored| Zeroizing::new(stored::write(&stored)))
+}
+
 /// Reads a file that only its owner may read; none when it is not there.
 fn read_private(path: &Path) -> Result<Option<Vec<u8>>, StateError> {
     let found = match std::fs::metadata(path) {

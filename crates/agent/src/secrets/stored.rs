@@ -62,16 +62,19 @@ struct Form {
 /// Reads either form. The reason of a failure names no value.
 pub(super) fn read(plain: &[u8]) -> Result<Stored, String> {
     let wrong = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
-    let form: Form = serde_json::from_slice(plain).map_err(wrong)?;
+    // Fields that are passed over are not looked into; a damaged file must not pass because of that.
+    let plain = std::str::from_utf8(plain)
+        .map_err(|error| format!("it is no UTF-8 from byte {} on", error.valid_up_to()))?;
+    let form: Form = serde_json::from_str(plain).map_err(wrong)?;
     match (form.form.as_deref(), form.repo_url) {
         (Some(FORM), _) => {
-            let mut stored: Stored = serde_json::from_slice(plain).map_err(wrong)?;
+            let mut stored: Stored = serde_json::from_str(plain).map_err(wrong)?;
             stored.credentials.retain(|known| known.credential.is_some());
             Ok(stored)
         }
         (Some(other), _) => Err(format!("it is of the form {other:?}; this agent is too old for it")),
         (None, Some(_)) => {
-            let flat: Flat = serde_json::from_slice(plain).map_err(wrong)?;
+            let flat: Flat = serde_json::from_str(plain).map_err(wrong)?;
             Ok(flat.into())
         }
         (None, None) => Err("it names no form".to_owned()),
