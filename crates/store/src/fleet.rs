@@ -18,6 +18,21 @@ pub struct HostFilter {
     pub text: Option<String>,
     /// Carries this label.
     pub tag: Option<Tag>,
+    /// One of these.
+    pub among: Option<Vec<HostId>>,
+    /// None of these.
+    pub except: Vec<HostId>,
+    /// Whether its agent ever gave a sign of life.
+    pub seen: Option<Seen>,
+}
+
+/// Whether an agent ever gave a sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// At least once.
+    Once,
+    /// Never.
+    Never,
 }
 
 /// Changes of a host; what is none stays.

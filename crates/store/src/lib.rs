@@ -1,7 +1,7 @@
 //! Storage of restic-manager behind one trait.
 //!
-//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Audit`], [`Meta`],
-//! [`PendingHosts`].
+//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Glance`],
+//! [`Audit`], [`Meta`], [`PendingHosts`].
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
@@ -15,6 +15,7 @@ mod audit;
 pub mod contract;
 mod error;
 mod fleet;
+mod glance;
 mod maintenance;
 mod memory;
 mod meta;
@@ -37,8 +38,9 @@ pub use audit::{Audit, AuditFilter};
 pub use error::StoreError;
 pub use fleet::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, PutAttachment, PutCredential,
-    Renamed, RepoChange, ResticIdLearned, SealedCredential,
+    Renamed, RepoChange, ResticIdLearned, SealedCredential, Seen,
 };
+pub use glance::{DaysOf, Glance, JobDay, PrimaryRepo};
 pub(crate) use maintenance::anchored_since;
 pub use maintenance::{
     ForgetGroupRow, Maintenance, MaintenanceCommit, MaintenanceOutcome, MaintenanceRow, MaintenanceView,
@@ -66,8 +68,11 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the product keeps.
 pub trait Store:
-    Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta + PendingHosts
+    Accounts + Fleet + Plans + Work + Reports + Maintenance + Glance + Audit + Meta + PendingHosts
 {
 }
 
-impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Audit + Meta + PendingHosts> Store for T {}
+impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Glance + Audit + Meta + PendingHosts> Store
+    for T
+{
+}

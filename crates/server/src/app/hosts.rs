@@ -9,13 +9,10 @@ use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::Tag;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::WireError;
-use restic_manager_store::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed};
+use restic_manager_store::{Deleted, HostChange, HostFilter, Renamed, Seen};
 
 use super::page::page;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
-
-/// How many pages without a match are read for one answer.
-const SIFTED_PAGES: usize = 50;
 
 /// Which hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +32,14 @@ impl App {
     ///
     /// A limit out of bounds, or a fault of the store.
     pub async fn hosts(&self, query: &HostQuery, list: &ListQuery) -> Result<Page<HostView>, AppError> {
-        let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone() };
-        let request = list.request()?;
-        let listed = match query.state {
-            None => self.store.hosts(&filter, request).await?,
-            Some(state) => self.hosts_in(state, &filter, request).await?,
+        let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone(), ..HostFilter::default() };
+        let filter = match query.state {
+            None => filter,
+            Some(Presence::Online) => HostFilter { among: Some(self.engine.dispatch().online()), ..filter },
+            Some(Presence::Offline) => self.away(Seen::Once, filter),
+            Some(Presence::NeverSeen) => self.away(Seen::Never, filter),
         };
+        let listed = self.store.hosts(&filter, list.request()?).await?;
         let mut views = self.host_views(&listed.items).await?;
         Ok(page(listed, |host| views.remove(&host.id).unwrap_or_else(|| self.bare_view(host))))
     }
@@ -147,34 +146,18 @@ impl App {
         }
     }
 
-    /// Presence is not in the database: pages are read and sifted. A page may come out shorter than asked for, with a
-    /// cursor behind it; a very long stretch without a match ends it early.
-    async fn hosts_in(
-        &self,
-        state: Presence,
-        filter: &HostFilter,
-        request: PageRequest,
-    ) -> Result<Listed<Host>, AppError> {
-        let mut after = request.after;
-        for _ in 0..SIFTED_PAGES {
-            let listed = self.store.hosts(filter, PageRequest { after, limit: request.limit }).await?;
-            let items: Vec<Host> =
-                listed.items.into_iter().filter(|host| self.presence(host) == state).collect();
-            if !items.is_empty() || listed.next.is_none() {
-                return Ok(Listed { items, next: listed.next });
-            }
-            after = listed.next;
-        }
-        Ok(Listed { items: Vec::new(), next: after })
+    /// Hosts that are not connected.
+    pub(super) fn away(&self, seen: Seen, filter: HostFilter) -> HostFilter {
+        HostFilter { except: self.engine.dispatch().online(), seen: Some(seen), ..filter }
     }
 
-    fn bare_view(&self, host: Host) -> HostView {
+    pub(super) fn bare_view(&self, host: Host) -> HostView {
         let presence = self.presence(&host);
         HostView { host, presence, last_backup: None, next_run_at: None }
     }
 
     /// Two queries for a whole page.
-    async fn host_views(&self, hosts: &[Host]) -> Result<BTreeMap<HostId, HostView>, AppError> {
+    pub(super) async fn host_views(&self, hosts: &[Host]) -> Result<BTreeMap<HostId, HostView>, AppError> {
         let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
         let mut backups: BTreeMap<HostId, _> =
             self.store.last_backups(&ids).await?.into_iter().map(|row| (row.job.host_id, row)).collect();

@@ -10,6 +10,7 @@ mod attachments;
 mod audit;
 mod credentials;
 mod error;
+mod glance;
 mod hosts;
 mod jobs;
 mod maintenance;
@@ -35,6 +36,7 @@ use crate::random::Random;
 pub use accounts::{Accounts, NewSession, Session, TOKEN_PREFIX, TokenCaller};
 pub use admin_credentials::AdminCredentialWritten;
 pub use error::{AppError, ErrorKind};
+pub use glance::{FleetGlance, FleetQuery, FleetRepo, FleetRow, SIZE_DAYS, Standing};
 pub use hosts::HostQuery;
 pub use jobs::JobQuery;
 pub use maintenance::{CheckHoldLifted, MaintenanceAsk};
@@ -62,6 +64,7 @@ pub struct App {
     engine: Arc<Engine>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    last_glance: glance::LastGlance,
 }
 
 impl App {
@@ -72,7 +75,14 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { store, engine, clock, random }
+        Self { store, engine, clock, random, last_glance: glance::LastGlance::default() }
+    }
+
+    /// Lets a look over the whole fleet be good for so many milliseconds: pages that many people watch then cost one look for all of
+    /// them. Without this each look is a new one.
+    #[must_use]
+    pub fn with_glance_good_for(self, millis: i64) -> Self {
+        Self { last_glance: glance::LastGlance::good_for(millis), ..self }
     }
 
     /// The store behind it.

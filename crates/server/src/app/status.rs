@@ -1,21 +1,19 @@
 //! Is anything wrong?
 
-use std::collections::BTreeSet;
-
-use restic_manager_core::api::{Attention, FleetStatus, JobView, MAX_LIMIT, Presence};
+use restic_manager_core::api::{Attention, FleetStatus, JobView, Presence};
 use restic_manager_core::humane::does;
 use restic_manager_core::model::{Host, JobState};
-use restic_manager_core::time::{DAY, Timestamp};
-use restic_manager_store::{HostFilter, JobFilter, PageRequest};
+use restic_manager_core::time::DAY;
+use restic_manager_store::{HostFilter, PageRequest};
 
-use super::{App, AppError};
+use super::{App, AppError, FleetGlance};
 
 /// How many things that need a person are named.
 const NAMED: usize = 50;
 /// How many of them may be hosts, so that jobs are seen too.
 const NAMED_HOSTS: usize = 25;
-/// How many pages of a day's jobs are looked through for what went wrong.
-const PAGES_OF_JOBS: usize = 20;
+/// How many jobs that went wrong are looked at.
+const LOOKED_AT: u32 = 1000;
 
 impl App {
     /// The fleet on one screen: numbers, and what needs a person.
@@ -24,11 +22,19 @@ impl App {
     ///
     /// When the store fails.
     pub async fn status(&self) -> Result<FleetStatus, AppError> {
+        Ok(self.look().await?.status)
+    }
+
+    /// Looks over the whole fleet, in a fixed number of reads.
+    pub(super) async fn look(&self) -> Result<FleetGlance, AppError> {
         let since = self.clock.now() - DAY;
         let counts = self.store.counts(since).await?;
         let mut attention = self.troubled_hosts().await?;
-        attention.extend(self.troubled_jobs(since, NAMED - attention.len()).await?);
-        Ok(FleetStatus {
+        let unmended = self.store.unmended(since, LOOKED_AT).await?;
+        let failing = unmended.iter().map(|row| row.job.host_id).collect();
+        let named = unmended.into_iter().take(NAMED - attention.len());
+        attention.extend(named.map(|row| troubled_job(&self.job_view(row))));
+        let status = FleetStatus {
             hosts: counts.hosts,
             hosts_online: self.engine.dispatch().connected() as u64,
             repos: counts.repos,
@@ -36,59 +42,20 @@ impl App {
             jobs_queued: counts.jobs_queued,
             jobs_failed_24h: counts.jobs_failed,
             attention,
-        })
+        };
+        Ok(FleetGlance { status, failing })
     }
 
-    /// What went wrong and was not mended: of each kind of job of a host, a group and a repository only the newest end counts.
-    async fn troubled_jobs(&self, since: Timestamp, most: usize) -> Result<Vec<Attention>, AppError> {
-        let states = JobState::ALL.into_iter().filter(|state| state.is_final()).collect();
-        let filter = JobFilter { states, since: Some(since), ..JobFilter::default() };
-        let mut newest = BTreeSet::new();
-        let mut found = Vec::new();
-        let mut after = None;
-        for _ in 0..PAGES_OF_JOBS {
-            let listed = self.store.jobs(&filter, PageRequest { after, limit: MAX_LIMIT }).await?;
-            for row in listed.items {
-                let job = &row.job;
-                if newest.insert((job.host_id, job.repo_id, job.group_id, job.kind)) && is_trouble(job.state)
-                {
-                    found.push(troubled_job(&self.job_view(row)));
-                }
-            }
-            after = listed.next;
-            if found.len() >= most || after.is_none() {
-                break;
-            }
-        }
-        found.truncate(most);
-        Ok(found)
-    }
-
+    /// Hosts out of contact, and such without a usable restic, by name.
     async fn troubled_hosts(&self) -> Result<Vec<Attention>, AppError> {
-        let mut found = Vec::new();
-        let mut after = None;
-        loop {
-            let listed = self.store.hosts(&HostFilter::default(), PageRequest { after, limit: 500 }).await?;
-            found.extend(listed.items.iter().filter_map(|host| troubled_host(host, self.presence(host))));
-            if found.len() >= NAMED_HOSTS || listed.next.is_none() {
-                found.truncate(NAMED_HOSTS);
-                return Ok(found);
-            }
-            after = listed.next;
-        }
-    }
-}
-
-const fn is_trouble(state: JobState) -> bool {
-    match state {
-        JobState::Failed | JobState::Lost | JobState::Warning => true,
-        JobState::Queued
-        | JobState::Dispatched
-        | JobState::Running
-        | JobState::Succeeded
-        | JobState::Cancelled
-        | JobState::Superseded
-        | JobState::Withdrawn => false,
+        let away = HostFilter { except: self.engine.dispatch().online(), ..HostFilter::default() };
+        let first = PageRequest::first(u32::try_from(NAMED_HOSTS).unwrap_or(u32::MAX));
+        let mut hosts = self.store.hosts(&away, first).await?.items;
+        let lame = self.store.hosts_without_restic(u32::try_from(NAMED_HOSTS).unwrap_or(u32::MAX)).await?;
+        hosts.extend(lame.into_iter().filter(|host| self.presence(host) == Presence::Online));
+        hosts.sort_by_cached_key(|host| (host.name.as_str().to_lowercase(), host.id));
+        hosts.truncate(NAMED_HOSTS);
+        Ok(hosts.iter().filter_map(|host| troubled_host(host, self.presence(host))).collect())
     }
 }
 

@@ -26,6 +26,8 @@ pub trait Dispatch: Send + Sync {
     fn epoch(&self, host_id: HostId) -> Option<i64>;
     /// How many hosts are connected.
     fn connected(&self) -> usize;
+    /// The connected hosts.
+    fn online(&self) -> Vec<HostId>;
     /// Hands a message to the session with this number.
     ///
     /// # Errors
@@ -128,6 +130,10 @@ impl Dispatch for Sessions {
 
     fn connected(&self) -> usize {
         self.hosts.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    fn online(&self) -> Vec<HostId> {
+        self.hosts()
     }
 
     async fn send(&self, host_id: HostId, epoch: i64, message: ServerMessage) -> Result<(), SendError> {

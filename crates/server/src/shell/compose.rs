@@ -23,6 +23,9 @@ use crate::ws::agent::AgentSockets;
 /// The fact under which the database keeps the canary of its key.
 const CANARY_FACT: &str = "vault.canary";
 
+/// For how many milliseconds a look over the whole fleet is good.
+const GLANCE_GOOD_FOR: i64 = 2_000;
+
 /// The parts, put together and at work.
 pub(super) struct Composed {
     /// What is kept.
@@ -49,7 +52,8 @@ pub(super) async fn compose(
     let shared: Arc<dyn Store> = store.clone();
     let engine =
         Arc::new(Engine::new(shared.clone(), sessions.clone(), vault, clock.clone(), random.clone()));
-    let app = Arc::new(App::new(shared, engine.clone(), clock.clone(), random));
+    let app = App::new(shared, engine.clone(), clock.clone(), random);
+    let app = Arc::new(app.with_glance_good_for(GLANCE_GOOD_FOR));
     let state = WebState {
         accounts: Accounts::new(app.clone(), Passwords::new(), config.session_lifetime.value.as_millis()),
         app,

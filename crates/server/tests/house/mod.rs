@@ -41,6 +41,9 @@ impl Dispatch for Wires {
     fn connected(&self) -> usize {
         self.epochs.lock().unwrap().len()
     }
+    fn online(&self) -> Vec<HostId> {
+        self.epochs.lock().unwrap().keys().copied().collect()
+    }
     async fn send(&self, host_id: HostId, epoch: i64, message: ServerMessage) -> Result<(), SendError> {
         if *self.broken.lock().unwrap() || self.epoch(host_id) != Some(epoch) {
             return Err(SendError::Offline);

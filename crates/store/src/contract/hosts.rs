@@ -11,7 +11,8 @@ use super::fixture::{
     host, host_now, made_group, made_repo, made_schedule, mint, name, queued, state_of, tied,
 };
 use crate::{
-    Deleted, HostChange, HostFilter, PageRequest, PutCredential, Renamed, RepoChange, SnapshotFilter, Store,
+    Deleted, HostChange, HostFilter, PageRequest, PutCredential, Renamed, RepoChange, Seen, SnapshotFilter,
+    Store,
 };
 
 /// What was enrolled is read as it was given.
@@ -73,9 +74,29 @@ pub async fn hosts_are_found_by_a_part_of_their_name(store: &Arc<dyn Store>) {
         ("", &["db%1", "Web-1", "web_2", "ÄRGER"]),
     ];
     for (text, found) in cases {
-        let filter = HostFilter { text: Some(text.to_owned()), tag: None };
+        let filter = HostFilter { text: Some(text.to_owned()), ..HostFilter::default() };
         assert_eq!(names(store, filter).await, found, "{text}");
     }
+}
+
+/// Hosts are chosen by id, left out by id, and told by whether there ever was a sign of life; pages hold for each.
+pub async fn hosts_are_chosen_by_id_and_by_signs_of_life(store: &Arc<dyn Store>) {
+    let mut ids = Vec::new();
+    for (name, seen) in [("d", true), ("a", true), ("c", false), ("b", true), ("e", false)] {
+        let host = Host { last_seen_at: seen.then(|| at(3)), ..host(name) };
+        enrolled_as(store, &host).await;
+        ids.push(host.id);
+    }
+    let filter =
+        HostFilter { among: Some(vec![ids[0], ids[2], ids[3], mint(HostId::mint)]), ..HostFilter::default() };
+    assert_eq!(names(store, filter.clone()).await, ["b", "c", "d"]);
+    assert_eq!(names(store, HostFilter { except: vec![ids[3]], ..filter.clone() }).await, ["c", "d"]);
+    assert_eq!(names(store, HostFilter { seen: Some(Seen::Never), ..filter.clone() }).await, ["c"]);
+    assert_eq!(
+        names(store, HostFilter { seen: Some(Seen::Once), ..HostFilter::default() }).await,
+        ["a", "b", "d"]
+    );
+    assert!(names(store, HostFilter { among: Some(Vec::new()), ..filter }).await.is_empty());
 }
 
 /// A label finds the hosts that carry exactly it.
@@ -87,6 +108,7 @@ pub async fn hosts_are_found_by_their_label(store: &Arc<dyn Store>) {
     let by = |text: Option<&str>, tag: &str| HostFilter {
         text: text.map(str::to_owned),
         tag: Some(Tag::new(tag).unwrap()),
+        ..HostFilter::default()
     };
     assert_eq!(names(store, by(None, "eu")).await, ["a"]);
     assert_eq!(names(store, by(None, "web")).await, ["a", "ab"]);

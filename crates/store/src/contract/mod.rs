@@ -27,6 +27,7 @@ pub mod cancelling;
 pub mod dispatching;
 pub mod findings;
 mod fixture;
+pub mod glance;
 pub mod history;
 pub mod hosts;
 pub mod logs;
@@ -196,6 +197,15 @@ macro_rules! contract_clauses {
                 a_repeated_end_says_nothing_new
                 each_day_keeps_what_was_known_at_its_end
             }
+            glance {
+                the_primary_repository_of_each_host
+                the_days_of_many_repositories
+                what_hosts_are_doing
+                hosts_without_restic_are_found
+                what_ended_badly_counts_until_it_is_mended
+                the_attempts_of_a_run
+                the_jobs_of_days
+            }
             history {
                 jobs_keep_the_names_of_what_was_deleted
                 a_group_that_went_with_its_host_keeps_its_name
@@ -207,6 +217,7 @@ macro_rules! contract_clauses {
                 a_host_is_found_by_its_name
                 hosts_are_sorted_by_name_without_regard_to_case
                 hosts_are_found_by_a_part_of_their_name
+                hosts_are_chosen_by_id_and_by_signs_of_life
                 hosts_are_found_by_their_label
                 a_host_name_is_unique_without_regard_to_case
                 a_host_name_is_given_once_however_many_try
@@ -387,6 +398,7 @@ mod tests {
         ("cancelling", include_str!("cancelling.rs")),
         ("dispatching", include_str!("dispatching.rs")),
         ("findings", include_str!("findings.rs")),
+        ("glance", include_str!("glance.rs")),
         ("history", include_str!("history.rs")),
         ("hosts", include_str!("hosts.rs")),
         ("logs", include_str!("logs.rs")),

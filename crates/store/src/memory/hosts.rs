@@ -6,7 +6,7 @@ use restic_manager_core::text::DisplayName;
 
 use super::{State, pages};
 use crate::names::{folded, name_key};
-use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result};
+use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result, Seen};
 
 impl State {
     pub(super) fn hosts_page(&self, filter: &HostFilter, page: &PageRequest) -> Result<Listed<Host>> {
@@ -15,9 +15,12 @@ impl State {
             .hosts
             .values()
             .map(|host| ((name_key(&host.name), host.id), host))
-            .filter(|((name, _), host)| {
+            .filter(|((name, id), host)| {
                 part.as_ref().is_none_or(|part| name.contains(part.as_str()))
                     && filter.tag.as_ref().is_none_or(|tag| host.tags.contains(tag))
+                    && filter.among.as_ref().is_none_or(|among| among.contains(id))
+                    && !filter.except.contains(id)
+                    && filter.seen.is_none_or(|seen| (seen == Seen::Once) == host.last_seen_at.is_some())
             })
             .collect();
         rows.sort_by(|a, b| a.0.cmp(&b.0));

@@ -5,6 +5,7 @@ mod attachments;
 mod audit;
 mod effects;
 mod fleet;
+mod glance;
 mod hosts;
 mod jobs;
 mod log;

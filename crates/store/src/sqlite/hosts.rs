@@ -12,7 +12,7 @@ use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
 use super::rows::{self, ids, json};
 use super::{SqliteStore, audit, wake};
 use crate::names::{folded, name_key};
-use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result, TokenHash};
+use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result, Seen, TokenHash};
 
 /// Writes a new host; false when another one has its name.
 pub(super) async fn insert(
@@ -75,10 +75,12 @@ pub(super) async fn by_agent_token(store: &SqliteStore, hash: &TokenHash) -> Res
     found.as_ref().map(rows::host).transpose()
 }
 
-/// A page of hosts in the order of their names; `?1` a part of the name, `?2` a label, `?3` and `?4` the place behind which it begins.
+/// A page of hosts in the order of their names; `?1` a part of the name, `?2` a label, `?3` and `?4` the place behind which it begins, `?6`
+/// the ids it is chosen from, `?7` ids that are left out, `?8` whether there ever was a sign of life.
 pub(super) const PAGE: &str = "select * from hosts where (?1 is null or instr(name_key, ?1) > 0) \
      and (?2 is null or exists (select 1 from json_each(tags) where value = ?2)) \
-     and (name_key, id) > (?3, ?4) order by name_key, id limit ?5";
+     and (?6 is null or id in (select value from json_each(?6))) and id not in (select value from json_each(?7)) \
+     and (?8 is null or (last_seen_at is not null) = ?8) and (name_key, id) > (?3, ?4) order by name_key, id limit ?5";
 
 pub(super) async fn page(
     store: &SqliteStore,
@@ -93,6 +95,9 @@ pub(super) async fn page(
         .bind(name)
         .bind(id)
         .bind(rows_for(page))
+        .bind(filter.among.as_ref().map(|ids| json("ids", ids)).transpose()?)
+        .bind(json("ids", &filter.except)?)
+        .bind(filter.seen.map(|seen| seen == Seen::Once))
         .fetch_all(&store.readers)
         .await
         .doing("list hosts")?;

@@ -14,6 +14,7 @@ mod effects;
 mod fault;
 mod fires;
 mod fleet;
+mod glance;
 mod hosts;
 mod jobs;
 mod log;

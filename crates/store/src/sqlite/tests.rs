@@ -6,8 +6,8 @@ use restic_manager_core::time::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::fault::Doing;
-use super::{SqliteStore, audit, hosts, jobs, maintenance, repos, snapshots, views, work};
-use crate::{AuditFilter, Cursor, JobFilter, Meta, PageRequest, StoreError};
+use super::{SqliteStore, audit, glance, hosts, jobs, maintenance, repos, snapshots, views, work};
+use crate::{AuditFilter, Cursor, DaysOf, JobFilter, Meta, PageRequest, StoreError};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
@@ -176,6 +176,23 @@ async fn the_other_lists_of_the_dashboard_use_their_indexes() {
     assert_searches(&store, "hosts", hosts::PAGE).await;
     assert_searches(&store, "repositories", repos::PAGE).await;
     assert_searches(&store, "snapshots", snapshots::PAGE).await;
+    assert_searches(
+        &store,
+        "days of a host",
+        &glance::job_days_sql(DaysOf::Host(HostId::mint(NOW, [1; 10]))),
+    )
+    .await;
+    assert_searches(
+        &store,
+        "days of a repository",
+        &glance::job_days_sql(DaysOf::Repo(RepoId::mint(NOW, [1; 10]))),
+    )
+    .await;
+    assert_searches(&store, "what hosts do", &glance::open_jobs_sql()).await;
+    let steps = plan(&store, &glance::unmended_sql()).await;
+    let scans: Vec<_> =
+        steps.iter().filter(|step| goes_through_all(step) && !step.ends_with("SCAN w")).collect();
+    assert!(scans.is_empty(), "{steps:#?}");
     let steps = plan(&store, &jobs::counts_sql()).await;
     let scans: Vec<_> = steps.iter().filter(|step| goes_through_all(step) && step.contains("jobs")).collect();
     assert!(scans.is_empty(), "{steps:#?}");

@@ -1,0 +1,203 @@
+//! What the pages show at a glance: many hosts at once, in a number of reads that does not grow with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use restic_manager_core::api::{FleetStatus, HostView, JobView, Page, Presence, StatsDay};
+use restic_manager_core::id::{HostId, RepoId, RunId};
+use restic_manager_core::model::{JobKind, RepoStats};
+use restic_manager_core::text::{DisplayName, Tag};
+use restic_manager_core::time::{DAY, Timestamp};
+use restic_manager_store::{DaysOf, HostFilter, JobDay, JobRow, Seen};
+
+use super::page::page;
+use super::{App, AppError, ListQuery};
+
+/// Days that a line of sizes goes back.
+pub const SIZE_DAYS: i64 = 30;
+
+/// How hosts stand, as far as one looks for them by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// In contact or not.
+    Contact(Presence),
+    /// A job of a day went wrong and was not mended.
+    Failing,
+    /// Has a job that is dispatched or running.
+    Busy,
+}
+
+/// Which hosts of the fleet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetQuery {
+    /// Part of the name, in any case.
+    pub q: Option<String>,
+    /// Carries this label.
+    pub tag: Option<Tag>,
+    /// Stands so.
+    pub standing: Option<Standing>,
+}
+
+/// The fleet's numbers with what hosts are looked for by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetGlance {
+    /// Numbers, and what needs a person.
+    pub status: FleetStatus,
+    /// Hosts of which a job of a day went wrong and was not mended.
+    pub failing: BTreeSet<HostId>,
+}
+
+/// A host in the fleet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetRow {
+    /// The host.
+    pub view: HostView,
+    /// Its primary repository.
+    pub repo: Option<FleetRepo>,
+    /// What it is doing.
+    pub doing: Vec<JobView>,
+}
+
+/// A repository beside its host.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetRepo {
+    /// The repository.
+    pub id: RepoId,
+    /// Its name.
+    pub name: DisplayName,
+    /// What is known of it.
+    pub stats: RepoStats,
+    /// How large it was, by day.
+    pub sizes: Vec<StatsDay>,
+}
+
+/// The last glance, and how long it is good.
+#[derive(Debug, Default)]
+pub(super) struct LastGlance {
+    good_for: i64,
+    last: RwLock<Option<(Timestamp, Arc<FleetGlance>)>>,
+    looking: AtomicBool,
+}
+
+impl LastGlance {
+    /// One that is good for so many milliseconds; 0 means that each look is a new one.
+    pub(super) fn good_for(millis: i64) -> Self {
+        Self { good_for: millis, ..Self::default() }
+    }
+}
+
+impl App {
+    /// The fleet's numbers, at most as old as this façade was told.
+    ///
+    /// While one caller looks anew, the others are answered with what was seen last.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn glance(&self) -> Result<Arc<FleetGlance>, AppError> {
+        let held = &self.last_glance;
+        let now = self.clock.now();
+        let last = held.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((at, last)) = last {
+            let age = now.millis_since(at);
+            let is_good = (0..held.good_for).contains(&age);
+            // Somebody looks already: an answer a little older is better than a second look.
+            if is_good || (age < 10 * held.good_for && held.looking.swap(true, Ordering::AcqRel)) {
+                return Ok(last);
+            }
+        }
+        let looked = self.look().await;
+        held.looking.store(false, Ordering::Release);
+        let looked = Arc::new(looked?);
+        *held.last.write().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&looked)));
+        Ok(looked)
+    }
+
+    /// Hosts by name, each with all that its line says: a fixed number of reads for a page of whatever length.
+    ///
+    /// # Errors
+    ///
+    /// A limit out of bounds, or a fault of the store.
+    pub async fn fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Page<FleetRow>, AppError> {
+        let filter = self.host_filter(query).await?;
+        let listed = self.store.hosts(&filter, list.request()?).await?;
+        let ids: Vec<HostId> = listed.items.iter().map(|host| host.id).collect();
+        let mut views = self.host_views(&listed.items).await?;
+        let mut repos = self.fleet_repos(&ids).await?;
+        let mut doing: BTreeMap<HostId, Vec<JobView>> = BTreeMap::new();
+        for row in self.store.open_jobs_of(&ids).await? {
+            doing.entry(row.job.host_id).or_default().push(self.job_view(row));
+        }
+        Ok(page(listed, |host| FleetRow {
+            repo: repos.remove(&host.id),
+            doing: doing.remove(&host.id).unwrap_or_default(),
+            view: views.remove(&host.id).unwrap_or_else(|| self.bare_view(host)),
+        }))
+    }
+
+    /// The jobs of a run, by attempt.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn attempts(&self, run_id: RunId) -> Result<Vec<JobView>, AppError> {
+        let rows: Vec<JobRow> = self.store.attempts(run_id).await?;
+        Ok(rows.into_iter().map(|row| self.job_view(row)).collect())
+    }
+
+    /// How the jobs of a kind stand that were asked for since, day by day.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn job_days(
+        &self,
+        of: DaysOf,
+        kind: JobKind,
+        since: Timestamp,
+    ) -> Result<Vec<JobDay>, AppError> {
+        Ok(self.store.job_days(of, kind, since).await?)
+    }
+
+    async fn host_filter(&self, query: &FleetQuery) -> Result<HostFilter, AppError> {
+        let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone(), ..HostFilter::default() };
+        Ok(match query.standing {
+            None => filter,
+            Some(Standing::Contact(Presence::Online)) => {
+                HostFilter { among: Some(self.engine.dispatch().online()), ..filter }
+            }
+            Some(Standing::Contact(Presence::Offline)) => self.away(Seen::Once, filter),
+            Some(Standing::Contact(Presence::NeverSeen)) => self.away(Seen::Never, filter),
+            Some(Standing::Failing) => {
+                let failing = self.glance().await?.failing.iter().copied().collect();
+                HostFilter { among: Some(failing), ..filter }
+            }
+            Some(Standing::Busy) => HostFilter { among: Some(self.store.busy_hosts().await?), ..filter },
+        })
+    }
+
+    async fn fleet_repos(&self, hosts: &[HostId]) -> Result<BTreeMap<HostId, FleetRepo>, AppError> {
+        let primaries = self.store.primary_repos(hosts).await?;
+        // Several hosts may share one.
+        let ids: Vec<RepoId> =
+            primaries.iter().map(|primary| primary.repo_id).collect::<BTreeSet<_>>().into_iter().collect();
+        let stats = self.store.repo_stats(&ids).await?;
+        let stats: BTreeMap<RepoId, RepoStats> = ids.iter().copied().zip(stats).collect();
+        let mut sizes: BTreeMap<RepoId, Vec<StatsDay>> = BTreeMap::new();
+        for (id, day) in self.store.sizes(&ids, self.clock.now() - SIZE_DAYS * DAY).await? {
+            sizes.entry(id).or_default().push(day);
+        }
+        let row = |primary: restic_manager_store::PrimaryRepo| {
+            let id = primary.repo_id;
+            let repo = FleetRepo {
+                id,
+                name: primary.name,
+                stats: stats.get(&id).cloned().unwrap_or_default(),
+                sizes: sizes.get(&id).cloned().unwrap_or_default(),
+            };
+            (primary.host_id, repo)
+        };
+        Ok(primaries.into_iter().map(row).collect())
+    }
+}

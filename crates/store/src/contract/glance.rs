@@ -1,0 +1,154 @@
+//! Bulk reads for pages.
+
+use std::sync::Arc;
+
+use restic_manager_core::id::{HostId, RunId};
+use restic_manager_core::model::{FinalState, HostFacts, JobKind, JobState, RepoStats, Role, StatsKind};
+use restic_manager_core::time::DAY;
+
+use super::fixture::{
+    Agent, asked, at, attached, backup, dispatch, enrolled, fired, job_in_state, made_group, made_repo,
+    made_schedule, mint, queued, run, tied,
+};
+use crate::{DaysOf, Effect, JobDay, Store};
+
+/// The primary repository of each host that has one, in the order asked for; copies do not count.
+pub async fn the_primary_repository_of_each_host(store: &Arc<dyn Store>) {
+    let (web, web_repo) = tied(store, "web").await;
+    let (db, db_repo) = tied(store, "db").await;
+    attached(store, &web, &db_repo, Role::Copy).await;
+    let bare = enrolled(store, "bare").await;
+    let found = store.primary_repos(&[web.id, bare.id, mint(HostId::mint), db.id]).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|row| (row.host_id, row.repo_id, row.name)).collect();
+    assert_eq!(found, [(web.id, web_repo.id, web_repo.name), (db.id, db_repo.id, db_repo.name)]);
+    assert!(store.primary_repos(&[]).await.unwrap().is_empty());
+}
+
+/// The days of many repositories are those of each.
+pub async fn the_days_of_many_repositories(store: &Arc<dyn Store>) {
+    let (web, first) = tied(store, "web").await;
+    let second = made_repo(store, "second").await;
+    attached(store, &web, &second, Role::Copy).await;
+    let silent = made_repo(store, "silent").await;
+    let mut agent = Agent::of(store, &web);
+    for (repo, bytes) in [(&first, 10), (&second, 20)] {
+        let stats = RepoStats {
+            total_size_bytes: Some(bytes),
+            size_kind: Some(StatsKind::ReferencedData),
+            measured_at: Some(at(40)),
+            ..RepoStats::default()
+        };
+        agent.says(Effect::Stats { repo_id: repo.id, restic_id: None, stats }).await;
+    }
+    let ids = [second.id, silent.id, first.id];
+    let found = store.sizes(&ids, at(0)).await.unwrap();
+    let mut expected = Vec::new();
+    for id in [first.id, second.id] {
+        let days = store.stats_history(id, at(0)).await.unwrap();
+        assert_eq!(days.len(), 1);
+        expected.extend(days.into_iter().map(|day| (id, day)));
+    }
+    assert_eq!(found, expected);
+    assert!(store.sizes(&ids, at(0) + 2 * DAY).await.unwrap().is_empty());
+}
+
+/// What hosts are doing: jobs that are not over; and which hosts have one that is dispatched or running.
+pub async fn what_hosts_are_doing(store: &Arc<dyn Store>) {
+    let (web, web_repo) = tied(store, "web").await;
+    let (db, db_repo) = tied(store, "db").await;
+    let (idle, idle_repo) = tied(store, "idle").await;
+    let running = job_in_state(store, &web, &web_repo, JobState::Running).await;
+    let dispatched = job_in_state(store, &db, &db_repo, JobState::Dispatched).await;
+    job_in_state(store, &idle, &idle_repo, JobState::Succeeded).await;
+    let waits = queued(store, JobKind::Stats, &idle, &idle_repo).await;
+    let found = store.open_jobs_of(&[web.id, idle.id]).await.unwrap();
+    assert_eq!(found, [store.job(running).await.unwrap().unwrap(), store.job(waits).await.unwrap().unwrap()]);
+    let found = store.open_jobs_of(&[db.id, web.id]).await.unwrap();
+    assert_eq!(found.iter().map(|row| row.job.id).collect::<Vec<_>>(), [running, dispatched]);
+    let mut busy = [web.id, db.id];
+    busy.sort();
+    assert_eq!(store.busy_hosts().await.unwrap(), busy);
+}
+
+/// Hosts whose agent found no usable restic, by name.
+pub async fn hosts_without_restic_are_found(store: &Arc<dyn Store>) {
+    for name in ["b", "A", "c"] {
+        let host = enrolled(store, name).await;
+        let facts = HostFacts { restic_problem: Some("none is there".to_owned()), ..HostFacts::default() };
+        store.record_facts(host.id, &facts).await.unwrap();
+    }
+    enrolled(store, "aa").await;
+    let names = |hosts: Vec<restic_manager_core::model::Host>| {
+        hosts.into_iter().map(|host| host.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(store.hosts_without_restic(5).await.unwrap()), ["A", "b", "c"]);
+    assert_eq!(names(store.hosts_without_restic(2).await.unwrap()), ["A", "b"]);
+}
+
+/// A job that ended badly counts until a later one of the same kind, host, repository and group is over, however that one ended.
+pub async fn what_ended_badly_counts_until_it_is_mended(store: &Arc<dyn Store>) {
+    let (web, repo) = tied(store, "web").await;
+    let (db, db_repo) = tied(store, "db").await;
+    let home = made_group(store, &web, "home").await;
+    let etc = made_group(store, &web, "etc").await;
+    let mut agent = Agent::of(store, &web);
+    let mut ends = async |job, state| {
+        let id = asked(store, job).await;
+        dispatch(store, id).await;
+        agent.finishes(id, state).await;
+        id
+    };
+    ends(backup(&web, &repo, &home), FinalState::Failed).await;
+    let of_etc = ends(backup(&web, &repo, &etc), FinalState::Failed).await;
+    let again = ends(backup(&web, &repo, &home), FinalState::Warning).await;
+    let lost = job_in_state(store, &db, &db_repo, JobState::Lost).await;
+    queued(store, JobKind::Check, &db, &db_repo).await;
+    job_in_state(store, &web, &repo, JobState::Failed).await;
+    job_in_state(store, &web, &repo, JobState::Succeeded).await;
+    let found = async |since, limit| {
+        let rows = store.unmended(since, limit).await.unwrap();
+        rows.iter().map(|row| row.job.id).collect::<Vec<_>>()
+    };
+    assert_eq!(found(at(0), 10).await, [lost, again, of_etc]);
+    assert_eq!(found(at(0), 2).await, [lost, again]);
+    assert_eq!(found(at(11), 10).await, []);
+    ends(backup(&web, &repo, &etc), FinalState::Succeeded).await;
+    assert_eq!(found(at(0), 10).await, [lost, again]);
+}
+
+/// The jobs of a run, by attempt.
+pub async fn the_attempts_of_a_run(store: &Arc<dyn Store>) {
+    let (web, repo) = tied(store, "web").await;
+    let group = made_group(store, &web, "home").await;
+    let schedule = made_schedule(store, &web, "nightly", &[&group]).await;
+    let run = run(&web, &repo, &group, &schedule, at(100));
+    let fired = fired(&run);
+    let id = fired.job.as_ref().unwrap().id;
+    Agent::of(store, &web).says(Effect::Fire { runs: vec![fired] }).await;
+    queued(store, JobKind::Check, &web, &repo).await;
+    let found = store.attempts(run.id).await.unwrap();
+    assert_eq!(found, [store.job(id).await.unwrap().unwrap()]);
+    assert!(store.attempts(mint(RunId::mint)).await.unwrap().is_empty());
+}
+
+/// The days of a host and of a repository count the jobs of the kind asked for, by how they stand.
+pub async fn the_jobs_of_days(store: &Arc<dyn Store>) {
+    let (web, repo) = tied(store, "web").await;
+    let (db, _) = tied(store, "db").await;
+    attached(store, &db, &repo, Role::Copy).await;
+    let day = at(0) - at(0).as_millis().rem_euclid(DAY);
+    for state in [JobState::Failed, JobState::Succeeded, JobState::Succeeded, JobState::Running] {
+        job_in_state(store, &web, &repo, state).await;
+    }
+    job_in_state(store, &db, &repo, JobState::Cancelled).await;
+    queued(store, JobKind::Stats, &web, &repo).await;
+    let row = |state, jobs| JobDay { day, state, jobs };
+    let of_web = [row(JobState::Failed, 1), row(JobState::Running, 1), row(JobState::Succeeded, 2)];
+    let found = store.job_days(DaysOf::Host(web.id), JobKind::Check, at(0)).await.unwrap();
+    assert_eq!(found, of_web);
+    let mut of_repo = of_web.to_vec();
+    of_repo.insert(0, row(JobState::Cancelled, 1));
+    let found = store.job_days(DaysOf::Repo(repo.id), JobKind::Check, at(0)).await.unwrap();
+    assert_eq!(found, of_repo);
+    assert!(store.job_days(DaysOf::Host(web.id), JobKind::Check, day + DAY).await.unwrap().is_empty());
+}

@@ -1,0 +1,183 @@
+//! Bulk reads for pages.
+
+use async_trait::async_trait;
+use restic_manager_core::api::StatsDay;
+use restic_manager_core::id::{HostId, RepoId, RunId};
+use restic_manager_core::model::{Host, JobKind, JobState, Role};
+use restic_manager_core::time::{DAY, Timestamp};
+use sqlx::AssertSqlSafe;
+
+use super::SqliteStore;
+use super::fault::Doing;
+use super::moves::OPEN;
+use super::rows::{self, Fields, JOB, JOB_NAMES, ids, json, name_of};
+use crate::stats::day_of;
+use crate::{DaysOf, Glance, JobDay, JobRow, PrimaryRepo, Result};
+
+/// The statement of jobs that ended badly and were not mended; `?1` an instant, `?2` how many.
+///
+/// Each walk goes down one stretch of an index in the order of the id, and the lowest id since the instant ends it.
+pub(super) fn unmended_sql() -> String {
+    let bad = [JobState::Failed, JobState::Lost, JobState::Warning];
+    let over: Vec<String> = JobState::ALL
+        .into_iter()
+        .filter(|state| state.is_final())
+        .map(|state| format!("'{}'", state.as_str()))
+        .collect();
+    let walks: Vec<String> = JobKind::ALL
+        .into_iter()
+        .flat_map(|kind| bad.map(|state| (kind.as_str(), state.as_str())))
+        .map(|(kind, state)| {
+            format!(
+                "select id from jobs indexed by jobs_of_kind where kind = '{kind}' and state = '{state}' and id >= \
+                 (select min(s.id) from jobs s indexed by jobs_by_age where s.created_at >= ?1)"
+            )
+        })
+        .collect();
+    format!(
+        "select {JOB}, {JOB_NAMES} from ({}) w cross join jobs j on j.id = w.id where j.created_at >= ?1 and not exists \
+         (select 1 from jobs n indexed by jobs_of_host where n.host_id = j.host_id and n.kind = j.kind and n.id > j.id \
+         and n.repo_id = j.repo_id and n.group_id is j.group_id and n.state in ({})) order by j.id desc limit ?2",
+        walks.join(" union all "),
+        over.join(", ")
+    )
+}
+
+/// The statement of the jobs of hosts that are not over; `?1` their ids.
+pub(super) fn open_jobs_sql() -> String {
+    format!(
+        "select {JOB}, {JOB_NAMES} from json_each(?1) v cross join jobs j indexed by jobs_open_of_host on j.host_id = v.value \
+         where j.{OPEN} order by j.id"
+    )
+}
+
+/// The statement of the days of a host's or a repository's jobs; `?1` whose, `?2` the kind, `?3` the first day.
+pub(super) fn job_days_sql(of: DaysOf) -> String {
+    let (index, column) = match of {
+        DaysOf::Host(_) => ("jobs_of_host", "host_id"),
+        DaysOf::Repo(_) => ("jobs_of_repo", "repo_id"),
+    };
+    format!(
+        "select created_at / {DAY} * {DAY} as day, state, count(*) as jobs from jobs indexed by {index} \
+         where {column} = ?1 and kind = ?2 and created_at >= ?3 group by 1, 2 order by 1, 2"
+    )
+}
+
+#[async_trait]
+impl Glance for SqliteStore {
+    async fn primary_repos(&self, host_ids: &[HostId]) -> Result<Vec<PrimaryRepo>> {
+        let found = sqlx::query(AssertSqlSafe(format!(
+            "select a.host_id, r.id, r.name from json_each(?1) v join attachments a on a.host_id = v.value and a.role = '{}' \
+             join repos r on r.id = a.repo_id order by v.key",
+            name_of(&Role::Primary)?
+        )))
+        .bind(json("ids", host_ids)?)
+        .fetch_all(&self.readers)
+        .await
+        .doing("read the repositories of hosts")?;
+        let row = |row| {
+            let fields = Fields::new(row, "repository", "id");
+            Ok(PrimaryRepo {
+                host_id: fields.parsed("host_id")?,
+                repo_id: fields.parsed("id")?,
+                name: fields.parsed("name")?,
+            })
+        };
+        found.iter().map(row).collect()
+    }
+
+    async fn sizes(&self, repo_ids: &[RepoId], since: Timestamp) -> Result<Vec<(RepoId, StatsDay)>> {
+        let found = sqlx::query(
+            "select d.* from json_each(?1) v join stats_days d on d.repo_id = v.value and d.day >= ?2 order by d.repo_id, d.day",
+        )
+        .bind(json("ids", repo_ids)?)
+        .bind(day_of(since).as_millis())
+        .fetch_all(&self.readers)
+        .await
+        .doing("read how large repositories were")?;
+        let day = |row| {
+            let fields = Fields::new(row, "day of the repository", "repo_id");
+            let day = StatsDay {
+                day: fields.at("day")?,
+                total_size_bytes: fields.number_opt("total_size_bytes")?,
+                snapshot_count: fields.number_opt("snapshot_count")?,
+            };
+            Ok((fields.parsed("repo_id")?, day))
+        };
+        found.iter().map(day).collect()
+    }
+
+    async fn open_jobs_of(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>> {
+        let found = sqlx::query(AssertSqlSafe(open_jobs_sql()))
+            .bind(json("ids", host_ids)?)
+            .fetch_all(&self.readers)
+            .await
+            .doing("read what hosts are doing")?;
+        found.iter().map(rows::job_row).collect()
+    }
+
+    async fn busy_hosts(&self) -> Result<Vec<HostId>> {
+        let found = sqlx::query(AssertSqlSafe(format!(
+            "select distinct host_id as id from jobs indexed by jobs_open where {OPEN} and state <> 'queued' order by host_id"
+        )))
+        .fetch_all(&self.readers)
+        .await
+        .doing("read which hosts are busy")?;
+        ids(&found, "host")
+    }
+
+    async fn hosts_without_restic(&self, limit: u32) -> Result<Vec<Host>> {
+        let found = sqlx::query(
+            "select * from hosts where facts ->> 'restic_problem' is not null order by name_key, id limit ?1",
+        )
+        .bind(limit)
+        .fetch_all(&self.readers)
+        .await
+        .doing("read which hosts have no usable restic")?;
+        found.iter().map(rows::host).collect()
+    }
+
+    async fn unmended(&self, since: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
+        let found = sqlx::query(AssertSqlSafe(unmended_sql()))
+            .bind(since.as_millis())
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .doing("read which jobs ended badly")?;
+        found.iter().map(rows::job_row).collect()
+    }
+
+    async fn attempts(&self, run_id: RunId) -> Result<Vec<JobRow>> {
+        let found = sqlx::query(AssertSqlSafe(format!(
+            "select {JOB}, {JOB_NAMES} from jobs j indexed by jobs_of_run where j.run_id = ?1 order by j.attempt"
+        )))
+        .bind(run_id.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .doing("read the jobs of a run")?;
+        found.iter().map(rows::job_row).collect()
+    }
+
+    async fn job_days(&self, of: DaysOf, kind: JobKind, since: Timestamp) -> Result<Vec<JobDay>> {
+        let id = match of {
+            DaysOf::Host(id) => id.to_string(),
+            DaysOf::Repo(id) => id.to_string(),
+        };
+        let found = sqlx::query(AssertSqlSafe(job_days_sql(of)))
+            .bind(id)
+            .bind(kind.as_str())
+            .bind(day_of(since).as_millis())
+            .fetch_all(&self.readers)
+            .await
+            .doing("count the jobs of days")?;
+        let day = |row| {
+            let fields = Fields::new(row, "day of jobs", "state");
+            Ok(JobDay {
+                day: fields.at("day")?,
+                state: fields.named("state")?,
+                jobs: fields.get::<i64>("jobs")?.unsigned_abs(),
+            })
+        };
+        found.iter().map(day).collect()
+    }
+}
