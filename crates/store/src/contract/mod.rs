@@ -390,7 +390,7 @@ macro_rules! contract_clauses {
 
 #[cfg(test)]
 mod tests {
-    const PARTS: [(&str, &str); 21] = [
+    const PARTS: [(&str, &str); 22] = [
         ("accounts", include_str!("accounts.rs")),
         ("announcing", include_str!("announcing.rs")),
         ("attachments", include_str!("attachments.rs")),
