@@ -6,6 +6,7 @@ mod contract;
 mod doors;
 mod following;
 mod maintenance;
+mod reference;
 mod requests;
 
 use std::sync::Arc;
