@@ -58,6 +58,9 @@ pub fn decide(view: &RepoView, now: Timestamp) -> Decision {
         let (report, job, wake) = decide_kind(view, kind, now);
         due.extend(job);
         wakes.extend(wake);
+        // What is passed over for its date counts from the moment at which that date can be.
+        let ignored = view.last(kind).filter(|_| trusted_last(view, kind, now).is_none());
+        wakes.extend(ignored.map(|last| last.created_at - FUTURE_ANCHOR));
         report
     });
     Decision { due, wake_at: wakes.into_iter().min(), reports }

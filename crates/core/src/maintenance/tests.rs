@@ -284,6 +284,17 @@ fn a_date_is_trusted_up_to_25_hours_ahead() {
     assert_eq!(due(&decide(&view, at(1, 3, 0))), [("forget", at(1, 3, 0))]);
 }
 
+#[test]
+fn a_job_that_is_ignored_for_its_date_is_looked_at_again_when_that_date_can_be() {
+    let mut view = view();
+    view.policy.forget.enabled = false;
+    view.policy.check.enabled = false;
+    view.last[1] = Some(job(at(3, 0, 0), Some(at(1, 22, 0)), JobState::Lost));
+    let counts = at(1, 23, 0);
+    assert_eq!(decide(&view, counts - 1).wake_at, Some(counts));
+    assert_eq!(decide(&view, counts).wake_at, Some(at(3, 0, 16)), "its slot is owed again");
+}
+
 /// Slots of the standard policy by arithmetic: forget daily 03:00, prune Sunday 04:00.
 fn slots_between(kind: MaintenanceKind, from: Timestamp, until: Timestamp) -> Vec<Timestamp> {
     (0..400)
