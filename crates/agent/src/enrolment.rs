@@ -294,7 +294,7 @@ mod tests {
         let open_secrets = || Secrets::open(&dir.join("secrets.age"), &key).unwrap();
         let job_id = JobId::mint(at, [1; 10]);
         let mut spool = open_spool();
-        spool.append(&AgentMessage::JobStarted(JobStarted { job_id, at })).unwrap();
+        spool.append(&AgentMessage::JobStarted(JobStarted { job_id, at, run: None })).unwrap();
         spool.sync().unwrap();
         open_ledger().claim(job_id, None, 1, at).unwrap();
         let secret = CredentialSecret {

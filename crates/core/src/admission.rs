@@ -6,6 +6,8 @@
 //! An exclusive job that waits closes the door behind it, so that backups cannot starve it, unless its own host is away or busy, or a job in
 //! its way is out of contact. Two hours after it was asked for the door opens for the shared jobs that wait by then, and closes
 //! again for twice as long (at most a day), so that a backup that takes days cannot starve all others.
+//!
+//! A repository that several hosts found unreachable has its breaker open: one job at a time tries it, the others wait until one gets through.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +17,8 @@ use crate::time::{DAY, HOUR, Timestamp};
 
 /// How many maintenance jobs a host runs at once, each on another repository.
 pub const MAINTENANCE_LANES: usize = 2;
+/// So many hosts that cannot reach a repository open its breaker: with fewer it is rather those hosts than the repository.
+pub const BREAKER_HOSTS: usize = 3;
 /// How long a waiting exclusive job keeps the door closed at first.
 const FIRST_DRAIN: i64 = 2 * HOUR;
 /// The longest it keeps it closed at a stretch.
@@ -35,6 +39,17 @@ pub struct Waiting {
     pub connected: bool,
     /// When it was asked for.
     pub since: Timestamp,
+    /// Who asked for it.
+    pub asker: Asker,
+}
+
+/// Who asked for a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// A person, who may try what the breaker keeps others from.
+    Operator,
+    /// A schedule, a cadence, a retry.
+    Plan,
 }
 
 /// A job that holds its place: dispatched or running.
@@ -52,6 +67,9 @@ pub struct Occupying {
     pub connected: bool,
 }
 
+/// Which repositories are out of reach for so many hosts that only one job at a time tries them.
+pub type OpenBreakers = BTreeSet<RepoId>;
+
 /// What shall happen to a job that waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -65,6 +83,9 @@ pub enum Verdict {
 struct RepoUse {
     shared: Vec<(JobId, bool)>,
     exclusive: Option<(JobId, bool)>,
+    /// How many jobs are on it that are in contact, whatever their lock.
+    trying: usize,
+    breaker_open: bool,
     door: Option<Door>,
 }
 
@@ -85,9 +106,17 @@ struct HostUse {
 /// Decides for every waiting job, in the order given (oldest first). Deterministic and total.
 ///
 /// Each job that may start takes its place at once, so the verdicts hold together.
-pub fn admit(waiting: &[Waiting], occupying: &[Occupying], now: Timestamp) -> Vec<Verdict> {
+pub fn admit(
+    waiting: &[Waiting],
+    occupying: &[Occupying],
+    breakers: &OpenBreakers,
+    now: Timestamp,
+) -> Vec<Verdict> {
     let mut hosts: BTreeMap<HostId, HostUse> = BTreeMap::new();
     let mut repos: BTreeMap<RepoId, RepoUse> = BTreeMap::new();
+    for repo_id in breakers {
+        repos.entry(*repo_id).or_default().breaker_open = true;
+    }
     for job in occupying {
         take_lane(hosts.entry(job.host_id).or_default(), job.job_id, job.kind, job.repo_id);
         occupy(repos.entry(job.repo_id).or_default(), job.job_id, job.kind, job.connected);
@@ -153,6 +182,7 @@ fn lane_taken_by(host: &HostUse, kind: JobKind, repo_id: RepoId) -> Option<JobId
 }
 
 fn occupy(place: &mut RepoUse, job_id: JobId, kind: JobKind, connected: bool) {
+    place.trying += usize::from(connected);
     match kind.lock_mode() {
         LockMode::Shared => place.shared.push((job_id, connected)),
         LockMode::Exclusive => place.exclusive = Some((job_id, connected)),
@@ -166,6 +196,9 @@ fn hold(job: &Waiting, host: &HostUse, place: &RepoUse) -> Option<Hold> {
     }
     if let Some(job_id) = lane_taken_by(host, job.kind, job.repo_id) {
         return Some(Hold::HostBusy { job_id });
+    }
+    if place.breaker_open && place.trying > 0 && job.asker == Asker::Plan {
+        return Some(Hold::BreakerOpen);
     }
     let in_the_way = match job.kind.lock_mode() {
         LockMode::None => return None,
@@ -237,6 +270,7 @@ mod tests {
             repo_id: id(RepoId::mint, repo),
             connected: true,
             since: at(0),
+            asker: Asker::Plan,
         }
     }
 
@@ -261,7 +295,7 @@ mod tests {
             waiting(2, JobKind::Backup, 2, 1),
             waiting(3, JobKind::Backup, 1, 2),
         ];
-        let verdicts = admit(&jobs, &[], at(0));
+        let verdicts = admit(&jobs, &[], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts[0], Verdict::Start(jobs[0].job_id));
         assert_eq!(verdicts[1], Verdict::Start(jobs[1].job_id));
         assert_eq!(verdicts[2], Verdict::Hold(jobs[2].job_id, Hold::HostBusy { job_id: jobs[0].job_id }));
@@ -272,7 +306,7 @@ mod tests {
         let running = waiting(1, JobKind::Backup, 1, 1);
         let prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::RepoBusy { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Hold(late.job_id, Hold::Draining { job_id: prune.job_id }));
     }
@@ -283,13 +317,31 @@ mod tests {
         let mut prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
         prune.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts, [Verdict::Hold(prune.job_id, Hold::HostOffline), Verdict::Start(late.job_id)]);
         prune.connected = true;
         running.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], at(0));
+        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::OutOfContact { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Start(late.job_id));
+    }
+
+    #[test]
+    fn behind_an_open_breaker_one_tries_and_the_others_wait_but_a_person_may() {
+        let jobs = [1, 2, 3].map(|n| waiting(n, JobKind::Backup, n, 1));
+        let elsewhere = waiting(4, JobKind::Backup, 4, 2);
+        let asked = Waiting { asker: Asker::Operator, ..waiting(5, JobKind::Backup, 5, 1) };
+        let away = Waiting { connected: false, ..waiting(6, JobKind::Backup, 6, 1) };
+        let all = [jobs.as_slice(), &[elsewhere.clone(), asked.clone(), away.clone()]].concat();
+        let open = OpenBreakers::from([id(RepoId::mint, 1)]);
+        let held = |n: usize| Verdict::Hold(jobs[n].job_id, Hold::BreakerOpen);
+        let start = |job: &Waiting| Verdict::Start(job.job_id);
+        let others = [start(&elsewhere), start(&asked), Verdict::Hold(away.job_id, Hold::HostOffline)];
+        let expected = [[start(&jobs[0]), held(1), held(2)], others.clone()].concat();
+        assert_eq!(admit(&all, &[], &open, at(0)), expected);
+        let trying = inside(&waiting(9, JobKind::Stats, 9, 1));
+        let expected = [[held(0), held(1), held(2)], others].concat();
+        assert_eq!(admit(&all, &[trying], &open, at(0)), expected, "one is trying already");
     }
 
     /// What excludes what, written down from restic's own lock table and apart from `lock_mode`.
@@ -316,7 +368,7 @@ mod tests {
         let early = Waiting { since: at(1), ..waiting(3, JobKind::Backup, 3, 1) };
         let late = Waiting { since: at(3), ..waiting(4, JobKind::Backup, 4, 1) };
         let verdict = |hour: i64, job: &Waiting| {
-            admit(&[prune.clone(), job.clone()], std::slice::from_ref(&running), at(hour)).remove(1)
+            admit(&[prune.clone(), job.clone()], std::slice::from_ref(&running), &OpenBreakers::new(), at(hour)).remove(1)
         };
         let held = |job: &Waiting| Verdict::Hold(job.job_id, Hold::Draining { job_id: prune.job_id });
         assert_eq!(verdict(1, &early), held(&early));
@@ -335,12 +387,12 @@ mod tests {
             waiting(4, JobKind::Backup, 1, 4),
             waiting(5, JobKind::Unlock, 1, 1),
         ];
-        let verdicts = admit(&jobs, &[], at(0));
+        let verdicts = admit(&jobs, &[], &OpenBreakers::new(), at(0));
         let start = |n: usize| Verdict::Start(jobs[n].job_id);
         let busy = Verdict::Hold(jobs[2].job_id, Hold::HostBusy { job_id: jobs[0].job_id });
         assert_eq!(verdicts, [start(0), start(1), busy, start(3), start(4)]);
         let same_repo = [waiting(1, JobKind::Stats, 1, 1), waiting(2, JobKind::Stats, 1, 1)];
-        assert!(matches!(admit(&same_repo, &[], at(0))[1], Verdict::Hold(_, Hold::HostBusy { .. })));
+        assert!(matches!(admit(&same_repo, &[], &OpenBreakers::new(), at(0))[1], Verdict::Hold(_, Hold::HostBusy { .. })));
     }
 
     #[test]
@@ -379,7 +431,7 @@ mod tests {
             let mut ends = ends.into_iter();
             loop {
                 let occupying: Vec<Occupying> = running.iter().map(inside).collect();
-                let verdicts = admit(&queue, &occupying, at(0));
+                let verdicts = admit(&queue, &occupying, &OpenBreakers::new(), at(0));
                 prop_assert_eq!(verdicts.len(), queue.len());
                 for verdict in &verdicts {
                     if let Verdict::Start(job_id) = verdict {
@@ -425,7 +477,7 @@ mod tests {
                 .collect();
             let rounds = queue.len();
             for _ in 0..rounds {
-                let started: Vec<JobId> = admit(&queue, &[], at(0))
+                let started: Vec<JobId> = admit(&queue, &[], &OpenBreakers::new(), at(0))
                     .into_iter()
                     .filter_map(|verdict| match verdict {
                         Verdict::Start(job_id) => Some(job_id),

@@ -41,6 +41,11 @@ macro_rules! ids {
                 Self(Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
             }
 
+            /// Its 16 bytes; the last 10 are the random ones it was minted with, but for 6 bits of version and variant.
+            pub const fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+
             /// The time at which it was minted, by the clock of the side that did.
             pub fn minted_at(&self) -> Timestamp {
                 let bytes = self.0.as_bytes();

@@ -6,6 +6,8 @@
 //! - [`schedule`]: cron, time zones and clock changes; which slot is due and how many were missed
 //! - [`maintenance`]: which of forget, prune and check is due on a repository, and why the others wait
 //! - [`admission`]: which waiting jobs may start, and why the others may not
+//! - [`pending`]: which of the runs that owe an attempt get one, and which are given up
+//! - [`slots`] and [`duty`]: the agent's side of a schedule: which slot fires, who took it, and what is done without a server
 //! - [`backoff`], [`retention`]: pauses between attempts, policies as restic's arguments
 //! - [`restic`]: argument lists, environment, output, exit codes and locks of restic 0.14.0 and newer
 //! - [`wire`] and [`link`]: the messages between agent and server, and the session that carries them, sans-IO
@@ -30,15 +32,18 @@ pub mod admission;
 pub mod announce;
 pub mod api;
 pub mod backoff;
+pub mod duty;
 pub mod humane;
 pub mod id;
 pub mod link;
 pub mod maintenance;
 pub mod model;
+pub mod pending;
 pub mod restic;
 pub mod retention;
 pub mod schedule;
 pub mod secret;
+pub mod slots;
 pub mod text;
 pub mod time;
 pub mod wire;

@@ -193,7 +193,20 @@ fn from_agents() -> Vec<(&'static str, Option<u64>, AgentMessage)> {
                 reason: RefusedReason::SupersededBy { job_id: job(2) },
             }),
         ),
-        ("job.started", Some(4), AgentMessage::JobStarted(JobStarted { job_id: job(1), at: at(1) })),
+        (
+            "job.started",
+            Some(4),
+            AgentMessage::JobStarted(JobStarted { job_id: job(1), at: at(1), run: None }),
+        ),
+        (
+            "job.started.own",
+            Some(4),
+            AgentMessage::JobStarted(JobStarted {
+                job_id: job(1),
+                at: at(1),
+                run: Some(SlotClaim { run: run_key(), attempt: 2, job_id: job(1) }),
+            }),
+        ),
         ("job.progress", None, AgentMessage::JobProgress(JobProgress { job_id: job(1), progress })),
         ("log.stream", Some(5), AgentMessage::LogStream(LogBatch { job_id: job(1), lines: vec![line] })),
         ("log.gap", Some(6), AgentMessage::LogGap(LogGap { job_id: job(1), from: 10, to: 20 })),

@@ -110,7 +110,7 @@ impl<R: JobRunner> Agent<R> {
             Standing::Running => {
                 if let Some(job) = self.lanes.get(job_id) {
                     let at = job.since();
-                    self.say(AgentMessage::JobStarted(JobStarted { job_id, at }));
+                    self.say(AgentMessage::JobStarted(JobStarted { job_id, at, run: None }));
                 }
             }
             Standing::Ended(_) => match self.ledger.ending(job_id) {

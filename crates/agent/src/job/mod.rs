@@ -97,7 +97,7 @@ pub async fn run_job_with(
     cancel: CancellationToken,
 ) -> JobEnd {
     let command = order.command.clone();
-    send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at: now() })).await;
+    send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at: now(), run: None })).await;
     let mut log = JobLog::new(command.job_id, Redactor::new(&order.credential), out.clone());
     let prepared = Context::prepare(order, times, out.clone(), cancel, &mut log).await;
     let concluded = match prepared {
@@ -136,7 +136,7 @@ pub async fn resume_job_with(
     let stored = read_stored_job(&order.dir).ok();
     if stored_lines.is_none() {
         let at = stored.as_ref().map_or_else(now, |stored| stored.accepted_at);
-        send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at })).await;
+        send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at, run: None })).await;
     }
     let mut log = JobLog::new(command.job_id, Redactor::new(&order.credential), out.clone());
     let read_to = log.resume(&order.dir, stored_lines.unwrap_or(0));

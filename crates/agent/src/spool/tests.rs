@@ -13,7 +13,7 @@ fn job(n: u8) -> JobId {
 }
 
 fn started(n: u8) -> AgentMessage {
-    AgentMessage::JobStarted(JobStarted { job_id: job(n), at: NOW })
+    AgentMessage::JobStarted(JobStarted { job_id: job(n), at: NOW, run: None })
 }
 
 fn finished(n: u8) -> AgentMessage {

@@ -56,7 +56,7 @@ fn hello(first_seq: u64, last_seq: u64) -> Hello {
 
 fn message(seq: u64) -> AgentMessage {
     let job_id = crate::id::JobId::mint(Timestamp::from_millis(seq as i64), [0; 10]);
-    AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(seq as i64) })
+    AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(seq as i64), run: None })
 }
 
 /// The world around both ends: a spool, a database, and wires that deliver in order, late, or not at all.

@@ -19,7 +19,7 @@ pub use job::{Job, JobIntent, JobKind, JobSummary, LockMode, UnlockScope};
 pub use maintenance::{CheckStatus, ForgetResult, LockOwner, PruneResult, SeenLock, SnapshotDecision};
 pub use plan::{BackupOptions, Schedule, SourceGroup};
 pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};
-pub use run::{Run, RunKey, RunState};
+pub use run::{Pending, PendingCause, Run, RunAfter, RunKey, RunState};
 pub use state::{FinalState, IllegalMove, JobEvent, JobState, transition};
 
 pub use crate::text::ResticRepoId;

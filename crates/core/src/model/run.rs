@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{GroupId, HostId, RepoId, RunId, ScheduleId};
 use crate::model::JobState;
+use crate::restic::OutcomeClass;
 use crate::time::Timestamp;
 
 /// The idempotency key of a scheduled run.
@@ -62,17 +63,98 @@ impl RunState {
     }
 }
 
-impl RunState {
-    /// Where a run stands after one of its jobs ended like this; none while that job goes on or waits again.
+/// Why an open run owes an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum PendingCause {
+    /// Its job could not be sent to the agent.
+    DispatchFailed,
+    /// Its job was lost: the agent died or its host was switched off, and nobody can say how it ended.
+    Lost,
+    /// Its job failed in a way that may mend itself: the repository locked or out of reach, restic killed.
+    Retryable,
+}
+
+impl PendingCause {
+    /// Every cause.
+    pub const ALL: [Self; 3] = [Self::DispatchFailed, Self::Lost, Self::Retryable];
+
+    /// Its name in SQL and JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::DispatchFailed => "dispatch_failed",
+            Self::Lost => "lost",
+            Self::Retryable => "retryable",
+        }
+    }
+
+    /// The cause with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|cause| cause.as_str() == name)
+    }
+
+    /// The cause in words, about the job before.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::DispatchFailed => "the last attempt could not be sent to the agent",
+            Self::Lost => "the last attempt was lost with its agent",
+            Self::Retryable => "the last attempt failed in a way that may mend itself",
+        }
+    }
+}
+
+/// What makes an open run a pending one: it owes an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Pending {
+    /// Why.
+    pub cause: PendingCause,
+    /// Since when, by the server's clock.
+    pub since: Timestamp,
+    /// When the attempt is due. As long as it is `since` itself nobody has planned it yet; a planned one is later.
+    pub next_attempt_at: Timestamp,
+}
+
+impl Pending {
+    /// An attempt that is owed and not planned yet: it is looked at as soon as anybody looks.
+    pub const fn unplanned(cause: PendingCause, since: Timestamp) -> Self {
+        Self { cause, since, next_attempt_at: since }
+    }
+
+    /// When the attempt was planned for; none while nobody planned it.
+    pub fn planned_at(&self) -> Option<Timestamp> {
+        (self.next_attempt_at > self.since).then_some(self.next_attempt_at)
+    }
+}
+
+/// What the end of a job means for the run it was an attempt of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunAfter {
+    /// Nothing: the job goes on or waits again, or another job did the slot.
+    Same,
+    /// It ends with its job.
+    Ends(RunState),
+    /// It stays open and owes an attempt.
+    Owes(PendingCause),
+}
+
+impl RunAfter {
+    /// What a job in this state, ended in this class, means for its run.
     ///
-    /// A job that was superseded leaves its run to the job that did the slot.
-    pub const fn after(job: JobState) -> Option<Self> {
-        match job {
-            JobState::Queued | JobState::Dispatched | JobState::Running | JobState::Superseded => None,
-            JobState::Succeeded => Some(Self::Succeeded),
-            JobState::Warning => Some(Self::Warning),
-            JobState::Failed | JobState::Lost | JobState::Cancelled => Some(Self::Failed),
-            JobState::Withdrawn => Some(Self::Abandoned),
+    /// A lost job and one that failed in a retryable class owe another attempt, whatever the settings say: whether there is one is
+    /// decided by [`crate::pending::decide`]. A job that was superseded leaves its run to the job that did the slot.
+    pub fn job(state: JobState, class: Option<OutcomeClass>) -> Self {
+        match state {
+            JobState::Queued | JobState::Dispatched | JobState::Running | JobState::Superseded => Self::Same,
+            JobState::Succeeded => Self::Ends(RunState::Succeeded),
+            JobState::Warning => Self::Ends(RunState::Warning),
+            JobState::Lost => Self::Owes(PendingCause::Lost),
+            JobState::Failed if class.is_some_and(OutcomeClass::is_retryable) => {
+                Self::Owes(PendingCause::Retryable)
+            }
+            JobState::Failed | JobState::Cancelled => Self::Ends(RunState::Failed),
+            JobState::Withdrawn => Self::Ends(RunState::Abandoned),
         }
     }
 }
@@ -91,8 +173,9 @@ pub struct Run {
     pub state: RunState,
     /// The number of its newest attempt, from 1.
     pub attempt: u32,
-    /// When the next attempt is owed; set only while it is a pending run.
-    pub next_attempt_at: Option<Timestamp>,
+    /// The attempt it owes; set only while it is open, and then it is a pending run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pending: Option<Pending>,
     /// Why it was missed, abandoned or is pending.
     pub why: Option<String>,
     /// When the server first knew of it.

@@ -53,6 +53,21 @@ impl OutcomeClass {
         }
     }
 
+    /// Whether the repository's storage answered; none where the end says nothing about it.
+    pub const fn storage_answered(self) -> Option<bool> {
+        match self {
+            Self::Unreachable => Some(false),
+            Self::Ok
+            | Self::Partial
+            | Self::Locked
+            | Self::NoRepository
+            | Self::WrongPassword
+            | Self::AppendOnly
+            | Self::NoSpace => Some(true),
+            Self::SourceMissing | Self::ResticMissing | Self::Cancelled | Self::Killed | Self::Unknown => None,
+        }
+    }
+
     /// Its name in SQL, wire and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {

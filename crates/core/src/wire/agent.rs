@@ -216,6 +216,9 @@ pub struct JobStarted {
     pub job_id: JobId,
     /// When, by the agent's clock.
     pub at: Timestamp,
+    /// The run that the agent does on its own, without a command of the server; the server adopts the job by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<SlotClaim>,
 }
 
 /// How far a job is.

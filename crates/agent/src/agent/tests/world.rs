@@ -313,7 +313,7 @@ pub(super) fn plan_firing_at_new_year(schedule_version: i64) -> (ScheduleSet, Ti
 }
 
 pub(super) fn started(n: u8) -> AgentMessage {
-    AgentMessage::JobStarted(JobStarted { job_id: job(n), at: NOW })
+    AgentMessage::JobStarted(JobStarted { job_id: job(n), at: NOW, run: None })
 }
 
 pub(super) fn log(n: u8, line: u64) -> AgentMessage {
