@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, bootstrap, completions, context, credentials, host, job, login, maintenance, repo, run, schedule,
-    snapshot, source, token,
+    audit, bootstrap, completions, context, credentials, host, job, login, maintenance, pending_run, repo,
+    run, schedule, snapshot, source, token,
 };
 use crate::connection::Wanted;
 use crate::exit;
@@ -116,6 +116,9 @@ pub(crate) enum Command {
     /// What ran, runs and waits
     #[command(subcommand)]
     Job(job::Command),
+    /// Scheduled backups that owe an attempt
+    #[command(subcommand)]
+    Pending(pending_run::Command),
     /// Snapshots in the repositories of a host
     #[command(subcommand)]
     Snapshot(snapshot::Command),

@@ -12,6 +12,7 @@ pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod maintenance;
 mod pending;
+pub(crate) mod pending_run;
 pub(crate) mod repo;
 pub(crate) mod run;
 pub(crate) mod schedule;
@@ -81,6 +82,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Schedule(command) => command.run(&session(ui)?),
         Command::Run(command) => command.run(&session(ui)?),
         Command::Job(command) => command.run(&session(ui)?),
+        Command::Pending(command) => command.run(&session(ui)?),
         Command::Snapshot(command) => command.run(&session(ui)?),
         Command::Token(command) => command.run(&session(ui)?),
         Command::Audit(command) => command.run(&session(ui)?),

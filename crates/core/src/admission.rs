@@ -306,7 +306,8 @@ mod tests {
         let running = waiting(1, JobKind::Backup, 1, 1);
         let prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
+        let verdicts =
+            admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::RepoBusy { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Hold(late.job_id, Hold::Draining { job_id: prune.job_id }));
     }
@@ -317,11 +318,13 @@ mod tests {
         let mut prune = waiting(2, JobKind::Prune, 2, 1);
         let late = waiting(3, JobKind::Backup, 3, 1);
         prune.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
+        let verdicts =
+            admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts, [Verdict::Hold(prune.job_id, Hold::HostOffline), Verdict::Start(late.job_id)]);
         prune.connected = true;
         running.connected = false;
-        let verdicts = admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
+        let verdicts =
+            admit(&[prune.clone(), late.clone()], &[inside(&running)], &OpenBreakers::new(), at(0));
         assert_eq!(verdicts[0], Verdict::Hold(prune.job_id, Hold::OutOfContact { job_id: running.job_id }));
         assert_eq!(verdicts[1], Verdict::Start(late.job_id));
     }
@@ -368,7 +371,13 @@ mod tests {
         let early = Waiting { since: at(1), ..waiting(3, JobKind::Backup, 3, 1) };
         let late = Waiting { since: at(3), ..waiting(4, JobKind::Backup, 4, 1) };
         let verdict = |hour: i64, job: &Waiting| {
-            admit(&[prune.clone(), job.clone()], std::slice::from_ref(&running), &OpenBreakers::new(), at(hour)).remove(1)
+            admit(
+                &[prune.clone(), job.clone()],
+                std::slice::from_ref(&running),
+                &OpenBreakers::new(),
+                at(hour),
+            )
+            .remove(1)
         };
         let held = |job: &Waiting| Verdict::Hold(job.job_id, Hold::Draining { job_id: prune.job_id });
         assert_eq!(verdict(1, &early), held(&early));
@@ -392,7 +401,10 @@ mod tests {
         let busy = Verdict::Hold(jobs[2].job_id, Hold::HostBusy { job_id: jobs[0].job_id });
         assert_eq!(verdicts, [start(0), start(1), busy, start(3), start(4)]);
         let same_repo = [waiting(1, JobKind::Stats, 1, 1), waiting(2, JobKind::Stats, 1, 1)];
-        assert!(matches!(admit(&same_repo, &[], &OpenBreakers::new(), at(0))[1], Verdict::Hold(_, Hold::HostBusy { .. })));
+        assert!(matches!(
+            admit(&same_repo, &[], &OpenBreakers::new(), at(0))[1],
+            Verdict::Hold(_, Hold::HostBusy { .. })
+        ));
     }
 
     #[test]

@@ -136,12 +136,7 @@ pub fn own_runs(situation: &Situation<'_>) -> OwnRuns {
     fired.sort_by_key(|(slot, schedule)| (*slot, schedule.schedule_id));
     for (slot, schedule) in fired {
         for (group, repo_id) in targets(situation.plan, schedule) {
-            let run = RunKey {
-                schedule_id: schedule.schedule_id,
-                group_id: group.group_id,
-                repo_id,
-                slot,
-            };
+            let run = RunKey { schedule_id: schedule.schedule_id, group_id: group.group_id, repo_id, slot };
             match own_attempt(situation, group, &run) {
                 Own::Begin(attempt) => own.start.push(OwnRun { run, attempt }),
                 Own::In(wait) => own.look_in = Some(own.look_in.map_or(wait, |look| look.min(wait))),

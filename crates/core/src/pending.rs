@@ -130,8 +130,9 @@ pub fn decide(view: &PendingView, trigger: Trigger, jitter: u32, now: Timestamp)
     }
     let planned = view.pending.planned_at().unwrap_or_else(|| due_at(view, retry, jitter));
     let due = match (trigger, view.pending.cause) {
-        (Trigger::Asked, _)
-        | (Trigger::Hello, PendingCause::DispatchFailed | PendingCause::Lost) => planned.min(now),
+        (Trigger::Asked, _) | (Trigger::Hello, PendingCause::DispatchFailed | PendingCause::Lost) => {
+            planned.min(now)
+        }
         (Trigger::Hello, PendingCause::Retryable) | (Trigger::Due, _) => planned,
     };
     match view.presence {

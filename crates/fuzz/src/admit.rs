@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use restic_manager_core::admission::{Occupying, Verdict, Waiting, admit};
+use restic_manager_core::admission::{Asker, Occupying, OpenBreakers, Verdict, Waiting, admit};
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{Hold, JobKind};
-use restic_manager_core::time::{MINUTE, Timestamp};
+use restic_manager_core::time::{HOUR, MINUTE, Timestamp};
 
 use crate::bytes::Bytes;
 
@@ -19,8 +19,16 @@ pub(crate) fn run(data: &[u8]) -> bool {
             queue.push(asked(&mut bytes, made, now));
         }
         let inside: Vec<Occupying> = running.iter().map(occupying).collect();
-        let verdicts = admit(&queue, &inside, now);
-        assert_eq!(verdicts, admit(&queue, &inside, now), "the same view and time, other verdicts");
+        // From the third hour on one repository is out of reach.
+        let down = RepoId::mint(Timestamp::default(), [0; 10]);
+        let breakers: OpenBreakers =
+            (now >= Timestamp::default() + 3 * HOUR).then_some(down).into_iter().collect();
+        let verdicts = admit(&queue, &inside, &breakers, now);
+        assert_eq!(
+            verdicts,
+            admit(&queue, &inside, &breakers, now),
+            "the same view and time, other verdicts"
+        );
         let ids: Vec<JobId> = verdicts.iter().map(of).collect();
         let asked: Vec<JobId> = queue.iter().map(|job| job.job_id).collect();
         assert_eq!(ids, asked, "a verdict for each, in the order asked");
@@ -70,6 +78,7 @@ fn asked(bytes: &mut Bytes<'_>, number: u16, now: Timestamp) -> Waiting {
         repo_id: RepoId::mint(Timestamp::default(), [bytes.below(3) as u8; 10]),
         connected: bytes.below(5) > 0,
         since: now,
+        asker: if number % 5 == 0 { Asker::Operator } else { Asker::Plan },
     }
 }
 
@@ -100,6 +109,11 @@ fn named(id: JobId, hold: &Hold, asked: &[JobId], inside: &[Occupying]) {
             assert!(*job_id != id && known, "{id} is held by {job_id}");
         }
         Hold::HostOffline => {}
+        Hold::BreakerOpen => {
+            let down = RepoId::mint(Timestamp::default(), [0; 10]);
+            let trying = |job: &Occupying| job.repo_id == down && job.connected;
+            assert!(asked.len() > 1 || inside.iter().any(trying), "{id} waits for nobody");
+        }
         hold => panic!("admission knows nothing of {hold:?}"),
     }
 }
@@ -127,7 +141,7 @@ fn apart(running: &[Waiting]) {
 fn drained(mut queue: Vec<Waiting>, now: Timestamp) {
     queue.retain(|job| job.connected);
     for _ in 0..=queue.len() {
-        let started: BTreeSet<JobId> = admit(&queue, &[], now)
+        let started: BTreeSet<JobId> = admit(&queue, &[], &OpenBreakers::new(), now)
             .iter()
             .filter_map(|verdict| match verdict {
                 Verdict::Start(id) => Some(*id),

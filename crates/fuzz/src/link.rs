@@ -282,5 +282,5 @@ pub(crate) fn hello(first_seq: u64, last_seq: u64) -> Hello {
 
 pub(crate) fn message(seq: u64) -> AgentMessage {
     let at = Timestamp::from_millis((seq % 1_000_000) as i64);
-    AgentMessage::JobStarted(JobStarted { job_id: JobId::mint(at, [0; 10]), at })
+    AgentMessage::JobStarted(JobStarted { job_id: JobId::mint(at, [0; 10]), at, run: None })
 }

@@ -177,7 +177,7 @@ async fn a_host_speaks_of_its_own_jobs_only_and_only_within_the_bounds_of_time()
     house.engine.show(other.id, AgentMessage::JobProgress(JobProgress { job_id, progress }));
     assert!(follower.try_recv().is_err(), "nothing of it reaches a follower");
     assert_eq!(house.engine.feed().progress(job_id), None);
-    let early = AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(0) });
+    let early = AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(0), run: None });
     house.report(&host, spool, 3, vec![early]).await;
     let started_at = house.store.job(job_id).await.unwrap().unwrap().job.started_at.unwrap();
     assert_eq!(started_at, job_id.minted_at());

@@ -1,7 +1,7 @@
 //! Storage of restic-manager behind one trait.
 //!
-//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`Reports`], [`Maintenance`], [`Glance`],
-//! [`Audit`], [`Meta`], [`PendingHosts`].
+//! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`PendingRuns`], [`Reports`], [`Maintenance`],
+//! [`Glance`], [`Audit`], [`Meta`], [`PendingHosts`].
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
@@ -22,6 +22,7 @@ mod meta;
 mod names;
 mod page;
 mod pending;
+mod pending_runs;
 mod plans;
 mod preconditions;
 mod reports;
@@ -52,9 +53,13 @@ pub use page::{Cursor, Listed, PageRequest};
 pub use pending::{
     AnnounceOutcome, ApproveOutcome, ClaimOutcome, PendingHostRow, PendingHosts, RejectOutcome,
 };
+pub use pending_runs::{
+    Becomes, MissedSlots, PendingOf, PendingRow, PendingRuns, RunNames, Settled, Settlement,
+};
 pub use plans::{GroupDeleted, HostPlan, PlanWritten, Plans};
 pub use reports::{
-    Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter, SnapshotRow,
+    Adoption, Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter,
+    SnapshotRow,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;
@@ -68,11 +73,22 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 
 /// All that the product keeps.
 pub trait Store:
-    Accounts + Fleet + Plans + Work + Reports + Maintenance + Glance + Audit + Meta + PendingHosts
+    Accounts + Fleet + Plans + Work + PendingRuns + Reports + Maintenance + Glance + Audit + Meta + PendingHosts
 {
 }
 
-impl<T: Accounts + Fleet + Plans + Work + Reports + Maintenance + Glance + Audit + Meta + PendingHosts> Store
-    for T
+impl<
+    T: Accounts
+        + Fleet
+        + Plans
+        + Work
+        + PendingRuns
+        + Reports
+        + Maintenance
+        + Glance
+        + Audit
+        + Meta
+        + PendingHosts,
+> Store for T
 {
 }

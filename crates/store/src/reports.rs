@@ -1,28 +1,66 @@
 //! What agents report: applied once, in order, and acknowledged after the commit.
 
 use async_trait::async_trait;
-use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, SpoolId};
+use restic_manager_core::id::{AuditId, GroupId, HostId, JobId, RepoId, SpoolId};
 use restic_manager_core::model::{
-    AuditEntry, FinalState, Job, JobEvent, JobSummary, LogLine, RepoStats, ResticRepoId, Run, Snapshot,
+    Actor, AuditEntry, FinalState, Job, JobEvent, JobSummary, LogLine, RepoStats, ResticRepoId, Run, Snapshot,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
 
-use crate::{Listed, PageRequest, Result};
+use crate::{Listed, MissedSlots, PageRequest, Result};
 
 /// The most text of a job's log that is kept: 32 MiB, as UTF-8.
 pub const LOG_CAP_BYTES: usize = 32 * 1024 * 1024;
 
 /// Why a run is missed whose place a newer slot took, and what its job says.
 pub(crate) const SUPERSEDED: &str = "superseded by a newer slot";
+/// What a job says in whose stead the agent took the slot for itself.
+pub(crate) const TAKEN_BY_AGENT: &str = "the agent did the slot by itself";
+
+/// What is written down when a run succeeds a second time; the entry's id is made of the job's, so that a repeat is the same entry.
+pub(crate) fn ran_twice(job_id: JobId, run: &Run, at: Timestamp) -> AuditEntry {
+    let mut random = [0; 10];
+    random.copy_from_slice(&job_id.as_bytes()[6..]);
+    let detail = [
+        ("run", run.id.to_string()),
+        ("host", run.host_id.to_string()),
+        ("repo", run.key.repo_id.to_string()),
+        ("slot", run.key.slot.to_string()),
+    ];
+    AuditEntry {
+        id: AuditId::mint(at, random),
+        at,
+        actor: Actor::system(),
+        action: "slot.ran_twice".to_owned(),
+        subject_kind: "job".to_owned(),
+        subject_id: job_id.to_string(),
+        detail: detail.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect(),
+    }
+}
+
+/// A job that an agent took for itself, with the run it is an attempt of: it is there already, whether anybody likes it or not.
+///
+/// A job with that id makes it a repeat, which changes nothing. Otherwise the run is made, or opened again unless it succeeded, and the job
+/// becomes an attempt of it, with its number where that is free, else with the next; a job of the run that waits is superseded, one that
+/// was thought to run is lost. Open runs of the same schedule, group and repository for older slots that are not under way are
+/// missed. A run of another host, or on a repository that is gone, is left out, and so is its job.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Adoption {
+    /// The run, for when there is none with its key.
+    pub run: Run,
+    /// The job.
+    pub job: Job,
+}
 
 /// A run that a schedule fired, with its first job; the run's key makes repeats harmless.
 ///
 /// Where there is a run with that key already, that one stays, and the job becomes an attempt of it: a higher one than it had opens it
 /// again, any other is left out. A run of another host, or on a repository that is gone, is left out.
 ///
-/// A new run with a job takes the place of open runs of the same schedule, group and repository for older slots whose jobs wait: those
-/// are missed, their jobs superseded. One whose job was dispatched goes on.
+/// A new run with a job takes the place of open runs of the same schedule, group and repository for older slots that are pending or whose
+/// jobs wait: those are missed, their jobs superseded. One whose job was dispatched goes on. Where there is a run for a newer slot
+/// already, the new one is missed and gets no job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FiredRun {
     /// The run.
@@ -43,6 +81,8 @@ pub enum Effect {
     Fire {
         /// Its runs.
         runs: Vec<FiredRun>,
+        /// Slots that passed before it; counted unless all its runs were there already.
+        missed: Option<Box<MissedSlots>>,
     },
     /// The agent works by this plan. An older one than it acknowledged before changes nothing.
     PlanAcked {
@@ -70,6 +110,8 @@ pub enum Effect {
         job_id: JobId,
         /// When, by the agent's clock.
         at: Timestamp,
+        /// The run the agent took for itself with it.
+        adopt: Option<Box<Adoption>>,
     },
     /// Lines of a job's log, in whatever state it is. Lines at or below the newest number that is known of are repeats.
     Log {
@@ -129,6 +171,8 @@ pub enum Effect {
         hint: Option<String>,
         /// What it produced.
         summary: Box<JobSummary>,
+        /// The run the agent took for itself with it.
+        adopt: Option<Box<Adoption>>,
     },
 }
 

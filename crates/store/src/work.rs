@@ -1,13 +1,14 @@
 //! Runs and jobs: asked for, admitted, dispatched, ended.
 
 use async_trait::async_trait;
+use restic_manager_core::admission::OpenBreakers;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId, SpoolId};
 use restic_manager_core::model::{
     Attachment, AuditEntry, Host, HostFacts, Job, JobEvent, JobKind, JobState, Repo, Run, SourceGroup,
 };
 use restic_manager_core::time::Timestamp;
 
-use crate::{Listed, MaintenanceView, PageRequest, Result};
+use crate::{Adoption, Listed, MaintenanceView, PageRequest, Result};
 
 /// What became of a job that was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +70,9 @@ pub struct AdmissionView {
     pub queued: Vec<QueuedJob>,
     /// Jobs that are dispatched or running, by id.
     pub occupying: Vec<Job>,
+    /// Repositories that at least [`restic_manager_core::admission::BREAKER_HOSTS`] hosts could not reach since the last time that
+    /// anybody did.
+    pub breakers: OpenBreakers,
 }
 
 /// The wish to dispatch a job, as it was decided on a view.
@@ -142,7 +146,7 @@ pub enum CancelOutcome {
 }
 
 /// A hello, as far as the store is concerned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TakeSession {
     /// Which host.
     pub host_id: HostId,
@@ -154,6 +158,8 @@ pub struct TakeSession {
     pub schedule_version: i64,
     /// The jobs it runs or whose end it still holds: all others it does not know.
     pub known_jobs: Vec<JobId>,
+    /// The slots it claims with them, for what it took for itself.
+    pub claims: Vec<Adoption>,
     /// The server's time.
     pub now: Timestamp,
 }
@@ -167,7 +173,7 @@ pub struct TakenSession {
     pub committed_seq: u64,
     /// The host, with the facts just stored.
     pub host: Host,
-    /// Jobs that were running and that the agent does not know: lost now, their runs failed. By id, as the lists below.
+    /// Jobs that were running and that the agent does not know: lost now, their runs owe an attempt. By id, as the lists below.
     pub lost: Vec<JobId>,
     /// Jobs that were dispatched and never reached it: they wait again. One that somebody asked to cancel is cancelled instead and
     /// not listed.
@@ -195,7 +201,9 @@ pub struct FleetCounts {
 ///
 /// Every move of a job follows [`restic_manager_core::model::transition`] and raises the revisions of its host and its repository. A
 /// job that ends takes its run along when that is open, or was given up with this very attempt: to
-/// [`restic_manager_core::model::RunState::after`], with the job's message as the reason where the run is abandoned. A job that is to wait again loses its `dispatched_at`; one that somebody asked to cancel is
+/// [`restic_manager_core::model::RunAfter`], with the job's message as the reason where the run is abandoned; a success counts whatever
+/// became of the run meanwhile, any other end only where no other job of the run is open. A second success of a run is kept and audited
+/// as `slot.ran_twice`. A job that is to wait again loses its `dispatched_at`; one that somebody asked to cancel is
 /// cancelled instead.
 #[async_trait]
 pub trait Work: Send + Sync {
@@ -218,6 +226,8 @@ pub trait Work: Send + Sync {
         now: Timestamp,
         audit: Option<AuditEntry>,
     ) -> Result<JobMove>;
+    /// Takes back a job that could not be sent: one of a run is withdrawn, and the run owes an attempt since `now`; any other waits again.
+    async fn put_off(&self, id: JobId, message: &str, now: Timestamp) -> Result<JobMove>;
     /// Asks to cancel a job. Asking twice keeps the first time and writes no second audit row.
     async fn request_cancel(&self, id: JobId, now: Timestamp, audit: AuditEntry) -> Result<CancelOutcome>;
     /// Jobs that were dispatched before an instant and that their agents have not answered for (state dispatched), by id.
@@ -226,7 +236,7 @@ pub trait Work: Send + Sync {
     async fn withdraw_stale(&self, created_before: Timestamp, now: Timestamp) -> Result<Vec<JobId>>;
 
     /// Takes a session: stores the facts, the plan version the agent works by (which may be lower than what it once acknowledged) and
-    /// `now` as the last sign of life, and judges the host's jobs that the agent does not know. Jobs that wait are left alone.
+    /// `now` as the last sign of life, adopts what the agent took for itself, and then judges the host's jobs that the agent does not know. Jobs that wait are left alone.
     /// None when there is no such host.
     async fn take_session(&self, take: TakeSession) -> Result<Option<TakenSession>>;
 

@@ -55,17 +55,19 @@ async fn a_later_attempt_ends_the_one_that_the_server_still_holds_for_open() {
     let repo_id = sample::repo(&store, "repo").await;
     let host_id = sample::host(&store, "host", repo_id).await;
     for (ran, left) in [(JobState::Queued, JobState::Superseded), (JobState::Running, JobState::Lost)] {
-        let Effect::Fire { runs } = fires(host_id, repo_id, 1) else { unreachable!("it is a fire") };
+        let Effect::Fire { runs, missed: None } = fires(host_id, repo_id, 1) else {
+            unreachable!("it is a fire")
+        };
         let FiredRun { run, job: Some(first) } = runs[0].clone() else { unreachable!("it has a job") };
-        let mut effects = vec![Effect::Fire { runs }];
+        let mut effects = vec![Effect::Fire { runs, missed: None }];
         apply(&store, host_id, std::mem::take(&mut effects)).await;
         if ran == JobState::Running {
             start(&store, &first).await;
         }
         let second = Job { attempt: 2, ..job(host_id, repo_id, JobKind::Backup) };
         let again = FiredRun { run: run.clone(), job: Some(second.clone()) };
-        apply(&store, host_id, vec![Effect::Fire { runs: vec![again.clone()] }]).await;
-        apply(&store, host_id, vec![Effect::Fire { runs: vec![again] }]).await;
+        apply(&store, host_id, vec![Effect::Fire { runs: vec![again.clone()], missed: None }]).await;
+        apply(&store, host_id, vec![Effect::Fire { runs: vec![again], missed: None }]).await;
 
         assert_eq!(store.job(first.id).await.unwrap().unwrap().job.state, left);
         let stored = store.job(second.id).await.unwrap().unwrap().job;
@@ -82,7 +84,9 @@ async fn a_fire_its_start_and_its_lines_may_come_in_one_report() {
     let store = SqliteStore::in_memory().await.unwrap();
     let repo_id = sample::repo(&store, "repo").await;
     let host_id = sample::host(&store, "host", repo_id).await;
-    let Effect::Fire { mut runs } = fires(host_id, repo_id, 1) else { unreachable!("it is a fire") };
+    let Effect::Fire { mut runs, missed: _ } = fires(host_id, repo_id, 1) else {
+        unreachable!("it is a fire")
+    };
     let Some(job) = &mut runs[0].job else { unreachable!("it has a job") };
     job.state = JobState::Dispatched;
     let job_id = job.id;
@@ -90,9 +94,9 @@ async fn a_fire_its_start_and_its_lines_may_come_in_one_report() {
         1,
         [
             Effect::Log { job_id, lines: lines(0, 3) },
-            Effect::Fire { runs },
+            Effect::Fire { runs, missed: None },
             Effect::Log { job_id, lines: lines(0, 5000) },
-            Effect::Started { job_id, at: NOW },
+            Effect::Started { job_id, at: NOW, adopt: None },
             Effect::LogGap { job_id, from: 5000, to: 6000 },
             Effect::Log { job_id, lines: lines(6000, 10) },
         ],
@@ -162,5 +166,5 @@ async fn start(store: &SqliteStore, job: &Job) {
     };
     let outcome = store.dispatch(&[intent], NOW).await.unwrap();
     assert!(matches!(outcome[..], [DispatchOutcome::Dispatched(_)]), "{outcome:?}");
-    apply(store, job.host_id, vec![Effect::Started { job_id: job.id, at: NOW }]).await;
+    apply(store, job.host_id, vec![Effect::Started { job_id: job.id, at: NOW, adopt: None }]).await;
 }

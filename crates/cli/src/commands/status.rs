@@ -18,6 +18,7 @@ fn screen(status: &FleetStatus, look: &Look) -> View {
         ("Hosts", Cell::new(format!("{} of {} online", status.hosts_online, status.hosts), online)),
         ("Repositories", status.repos.to_string().into()),
         ("Jobs", format!("{} running, {} waiting", status.jobs_running, status.jobs_queued).into()),
+        ("Pending runs", pending_runs(status.runs_pending)),
         ("Last 24 hours", Cell::new(format!("{} failed", count(status.jobs_failed_24h, "job")), failed)),
     ]);
     let row = |thing: &Attention| {
@@ -29,6 +30,13 @@ fn screen(status: &FleetStatus, look: &Look) -> View {
     };
     let attention = Grid::new(&["NEEDS ATTENTION", "SINCE", "WHAT TO DO"], nothing(status));
     View::Stack(vec![numbers, attention.rows(status.attention.iter().map(row))])
+}
+
+fn pending_runs(number: u64) -> Cell {
+    match number {
+        0 => Cell::from("none"),
+        number => Cell::new(format!("{number}: rmctl pending ls"), Tone::Warning),
+    }
 }
 
 fn nothing(status: &FleetStatus) -> &'static str {
@@ -67,6 +75,7 @@ mod tests {
             repos: 0,
             jobs_running: 0,
             jobs_queued: 0,
+            runs_pending: 0,
             jobs_failed_24h: 0,
             attention: Vec::new(),
         };

@@ -7,6 +7,7 @@ mod auth;
 mod hosts;
 mod jobs;
 mod maintenance;
+mod pending;
 mod plans;
 mod repos;
 mod status;
@@ -24,6 +25,7 @@ pub use auth::{
 pub use hosts::{HostPatch, HostView, Presence};
 pub use jobs::{Accepted, JobEventView, JobView};
 pub use maintenance::{AdminCredentialView, KindView, StatsDay, UnlockRequest, WhyView};
+pub use pending::PendingRunView;
 pub use plans::{ScheduleView, ScheduleWrite, SourceGroupWrite};
 pub use repos::{
     AttachmentView, AttachmentWrite, CredentialWrite, PrimaryCredentialWrite, RepoPatch, RepoView, RepoWrite,

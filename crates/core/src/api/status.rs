@@ -18,6 +18,8 @@ pub struct FleetStatus {
     pub jobs_running: u64,
     /// Jobs that wait.
     pub jobs_queued: u64,
+    /// Runs that owe an attempt.
+    pub runs_pending: u64,
     /// Jobs that failed or were lost within the last 24 hours.
     pub jobs_failed_24h: u64,
     /// What needs a person, worst first, at most 50.
@@ -28,7 +30,7 @@ pub struct FleetStatus {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Attention {
-    /// For programs: `host_offline`, `never_seen`, `restic_missing`, `job_failed`, `job_warning`.
+    /// For programs: `host_offline`, `never_seen`, `restic_missing`, `job_quiet`, `job_failed`, `job_warning`.
     pub code: String,
     /// What it is about: `host`, `job`.
     pub subject_kind: String,

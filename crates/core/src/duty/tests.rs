@@ -133,8 +133,7 @@ fn a_machine_that_slept_makes_up_for_the_newest_slot_a_minute_after_it_woke() {
 #[test]
 fn the_next_slots_are_told_in_order() {
     let plan = plan("0 3 * * *", MIDNIGHT);
-    let next: Vec<Timestamp> =
-        next_slots(&plan, MIDNIGHT + 3 * HOUR).iter().map(|(slot, _)| *slot).collect();
+    let next: Vec<Timestamp> = next_slots(&plan, MIDNIGHT + 3 * HOUR).iter().map(|(slot, _)| *slot).collect();
     assert_eq!(next, [MIDNIGHT + DAY + 3 * HOUR]);
 }
 

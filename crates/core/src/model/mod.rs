@@ -17,7 +17,7 @@ pub use fleet::{
 pub use hold::Hold;
 pub use job::{Job, JobIntent, JobKind, JobSummary, LockMode, UnlockScope};
 pub use maintenance::{CheckStatus, ForgetResult, LockOwner, PruneResult, SeenLock, SnapshotDecision};
-pub use plan::{BackupOptions, Schedule, SourceGroup};
+pub use plan::{BackupOptions, MissedSoFar, Schedule, SourceGroup};
 pub use report::{LogLine, LogStream, RepoStats, Snapshot, StatsKind};
 pub use run::{Pending, PendingCause, Run, RunAfter, RunKey, RunState};
 pub use state::{FinalState, IllegalMove, JobEvent, JobState, transition};

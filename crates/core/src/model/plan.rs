@@ -73,4 +73,17 @@ pub struct Schedule {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
+    /// The slots that passed without a run since it was made.
+    #[serde(default)]
+    pub missed: MissedSoFar,
+}
+
+/// Slots that passed without a run because the host was asleep, switched off or behind: only the newest is made up for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MissedSoFar {
+    /// How many.
+    pub count: u64,
+    /// The slot that ran in the stead of the last of them.
+    pub until: Option<Timestamp>,
 }

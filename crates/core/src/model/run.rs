@@ -63,6 +63,16 @@ impl RunState {
     }
 }
 
+impl RunState {
+    /// Whether one of its jobs made a snapshot.
+    pub const fn is_success(self) -> bool {
+        match self {
+            Self::Succeeded | Self::Warning => true,
+            Self::Open | Self::Failed | Self::Missed | Self::Abandoned => false,
+        }
+    }
+}
+
 /// Why an open run owes an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -180,4 +190,11 @@ pub struct Run {
     pub why: Option<String>,
     /// When the server first knew of it.
     pub created_at: Timestamp,
+}
+
+impl Run {
+    /// Ends it: it owes nothing from here on.
+    pub fn end(&mut self, state: RunState, why: Option<String>) {
+        (self.state, self.why, self.pending) = (state, why, None);
+    }
 }

@@ -64,7 +64,9 @@ impl OutcomeClass {
             | Self::WrongPassword
             | Self::AppendOnly
             | Self::NoSpace => Some(true),
-            Self::SourceMissing | Self::ResticMissing | Self::Cancelled | Self::Killed | Self::Unknown => None,
+            Self::SourceMissing | Self::ResticMissing | Self::Cancelled | Self::Killed | Self::Unknown => {
+                None
+            }
         }
     }
 

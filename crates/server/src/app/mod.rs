@@ -17,6 +17,7 @@ mod maintenance;
 mod newcomer;
 mod page;
 mod pending_hosts;
+mod pending_runs;
 mod plans;
 mod repos;
 mod status;

@@ -2,7 +2,7 @@
 
 use restic_manager_core::api::{Page, ScheduleView, ScheduleWrite, SourceGroupWrite};
 use restic_manager_core::id::{GroupId, HostId, ScheduleId};
-use restic_manager_core::model::{Role, Schedule, SourceGroup};
+use restic_manager_core::model::{MissedSoFar, Role, Schedule, SourceGroup};
 use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_store::{GroupDeleted, HostPlan, PlanWritten};
@@ -163,6 +163,7 @@ impl App {
             repo_ids: write.repo_ids,
             created_at: now,
             updated_at: now,
+            missed: MissedSoFar::default(),
         };
         let audit = self.schedule_audit(caller, "schedule.created", &schedule);
         let written = self.store.create_schedule(schedule.clone(), audit).await?;

@@ -3,7 +3,7 @@
 use restic_manager_core::api::{Attention, FleetStatus, JobView, Presence};
 use restic_manager_core::humane::does;
 use restic_manager_core::model::{Host, JobState};
-use restic_manager_core::time::DAY;
+use restic_manager_core::time::{DAY, MINUTE};
 use restic_manager_store::{HostFilter, PageRequest};
 
 use super::{App, AppError, FleetGlance};
@@ -14,6 +14,8 @@ const NAMED: usize = 50;
 const NAMED_HOSTS: usize = 25;
 /// How many jobs that went wrong are looked at.
 const LOOKED_AT: u32 = 1000;
+/// A job that runs and says nothing for so long needs a look, in milliseconds.
+const QUIET_FOR: i64 = 30 * MINUTE;
 
 impl App {
     /// The fleet on one screen: numbers, and what needs a person.
@@ -30,6 +32,7 @@ impl App {
         let since = self.clock.now() - DAY;
         let counts = self.store.counts(since).await?;
         let mut attention = self.troubled_hosts().await?;
+        attention.extend(self.quiet_jobs(NAMED - attention.len()).await?);
         let unmended = self.store.unmended(since, LOOKED_AT).await?;
         let failing = unmended.iter().map(|row| row.job.host_id).collect();
         let named = unmended.into_iter().take(NAMED - attention.len());
@@ -40,10 +43,38 @@ impl App {
             repos: counts.repos,
             jobs_running: counts.jobs_running,
             jobs_queued: counts.jobs_queued,
+            runs_pending: self.store.count_pending().await?,
             jobs_failed_24h: counts.jobs_failed,
             attention,
         };
         Ok(FleetGlance { status, failing })
+    }
+
+    /// Jobs of hosts in contact of which nothing was heard for long: perhaps restic hangs. Nothing is ended for that.
+    async fn quiet_jobs(&self, most: usize) -> Result<Vec<Attention>, AppError> {
+        let mut found = Vec::new();
+        for (job_id, silent) in self.engine.quiet_jobs(QUIET_FOR).into_iter().take(most) {
+            let Some(row) = self.store.job(job_id).await?.filter(|row| row.job.state == JobState::Running)
+            else {
+                continue;
+            };
+            found.push(Attention {
+                code: "job_quiet".to_owned(),
+                subject_kind: "job".to_owned(),
+                subject_id: job_id.to_string(),
+                message: format!(
+                    "{} on `{}` has said nothing for {} min",
+                    row.job.kind.as_str(),
+                    row.host_name,
+                    silent / MINUTE
+                ),
+                hint: format!(
+                    "look at `rmctl job log {job_id}` and at the host; `rmctl job cancel {job_id}` ends it"
+                ),
+                since: Some(self.clock.now() - silent),
+            });
+        }
+        Ok(found)
     }
 
     /// Hosts out of contact, and such without a usable restic, by name.

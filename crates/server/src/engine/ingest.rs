@@ -13,7 +13,9 @@ use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{
     AgentMessage, JobFinished, JobRefused, RefusedReason, RepoStatsReport, ScheduleFire,
 };
-use restic_manager_store::{Applied, Effect, FiredRun, NumberedEffect, ResticIdLearned};
+use restic_manager_store::{
+    Adoption, Applied, Effect, FiredRun, MissedSlots, NumberedEffect, ResticIdLearned,
+};
 
 use super::locks::Aftermath;
 use super::plan::target_repos;
@@ -106,7 +108,7 @@ impl Engine {
     /// A lossy message: shown, never stored, and only of a job that this host runs.
     pub fn show(&self, host_id: HostId, message: AgentMessage) {
         if let AgentMessage::JobProgress(progress) = message
-            && self.running().get(&progress.job_id) == Some(&host_id)
+            && self.heard_of(progress.job_id, host_id)
         {
             self.feed.publish(progress.job_id, FeedEvent::Progress(Arc::new(progress.progress)));
         }
@@ -116,10 +118,13 @@ impl Engine {
         match news {
             News::None => {}
             News::Started(job_id) => {
-                self.running().insert(job_id, host_id);
+                self.runs(job_id, host_id);
                 self.feed.publish(job_id, FeedEvent::Changed);
             }
-            News::Log(job_id, lines) => self.feed.publish(job_id, FeedEvent::Log(lines)),
+            News::Log(job_id, lines) => {
+                self.heard_of(job_id, host_id);
+                self.feed.publish(job_id, FeedEvent::Log(lines));
+            }
             News::Waits(job_id) => self.feed.publish(job_id, FeedEvent::Changed),
             News::Over(job_id) => {
                 self.running().remove(&job_id);
@@ -136,9 +141,11 @@ impl Engine {
             AgentMessage::ScheduleFire(fire) => self.fire(host_id, &fire).await?,
             AgentMessage::ScheduleAck(ack) => Effect::PlanAcked { schedule_version: ack.schedule_version },
             AgentMessage::JobRefused(refused) => self.refused(&refused),
-            AgentMessage::JobStarted(started) => {
-                Effect::Started { job_id: started.job_id, at: plausible(started.job_id, started.at, now) }
-            }
+            AgentMessage::JobStarted(started) => Effect::Started {
+                job_id: started.job_id,
+                at: plausible(started.job_id, started.at, now),
+                adopt: self.adoption(host_id, started.run.as_ref()).await?,
+            },
             AgentMessage::LogStream(batch) => Effect::Log { job_id: batch.job_id, lines: batch.lines },
             AgentMessage::LogGap(gap) => Effect::LogGap { job_id: gap.job_id, from: gap.from, to: gap.to },
             AgentMessage::RepoStats(report) => {
@@ -160,7 +167,8 @@ impl Engine {
             },
             AgentMessage::JobFinished(finished) => {
                 let twin = self.twins().remove(&finished.job_id);
-                finish(*finished, twin, now)
+                let adopt = self.adoption(host_id, finished.run.as_ref()).await?;
+                finish(*finished, adopt, twin, now)
             }
             AgentMessage::Hello(_) | AgentMessage::Heartbeat(_) | AgentMessage::JobProgress(_) => {
                 self.set_aside(host_id, "a lossy message came with a number")
@@ -223,15 +231,16 @@ impl Engine {
                 self.set_aside(host_id, &format!("schedule `{}` fired, but it is disabled", schedule.name))
             );
         }
-        if fire.missed > 0 {
+        let missed = (fire.missed > 0).then(|| {
             let audit = self.audit(
                 Actor { kind: ActorKind::Schedule, name: schedule.name.to_string() },
                 "schedule.missed",
                 ("schedule", schedule.id.to_string()),
                 [("missed", fire.missed.into()), ("slot", fire.slot.as_millis().into())],
             );
-            self.store.record(audit).await?;
-        }
+            let (schedule_id, count, until) = (schedule.id, fire.missed, fire.slot);
+            Box::new(MissedSlots { schedule_id, count, until, audit })
+        });
         let actor = Actor { kind: ActorKind::Schedule, name: schedule.name.to_string() };
         let mut runs = Vec::new();
         for group_id in &schedule.group_ids {
@@ -244,7 +253,7 @@ impl Engine {
             let why = format!("schedule `{}` fired, but it has no repository to back up to", schedule.name);
             return Ok(self.set_aside(host_id, &why));
         }
-        Ok(Effect::Fire { runs })
+        Ok(Effect::Fire { runs, missed })
     }
 
     fn first_attempt(&self, host_id: HostId, key: RunKey, actor: Actor, now: Timestamp) -> FiredRun {
@@ -254,7 +263,7 @@ impl Engine {
             host_id,
             state: RunState::Open,
             attempt: 1,
-            next_attempt_at: None,
+            pending: None,
             why: None,
             created_at: now,
         };
@@ -351,7 +360,12 @@ fn plausible(job_id: JobId, at: Timestamp, now: Timestamp) -> Timestamp {
     at.max(job_id.minted_at()).min(now)
 }
 
-fn finish(finished: JobFinished, twin: Option<String>, now: Timestamp) -> Effect {
+fn finish(
+    finished: JobFinished,
+    adopt: Option<Box<Adoption>>,
+    twin: Option<String>,
+    now: Timestamp,
+) -> Effect {
     let at = plausible(finished.job_id, finished.at, now);
     // Success is only what restic called so; a contradiction is shown, not believed.
     let (state, message) = match finished.state {
@@ -380,5 +394,6 @@ fn finish(finished: JobFinished, twin: Option<String>, now: Timestamp) -> Effect
         message,
         hint,
         summary: Box::new(finished.summary),
+        adopt,
     }
 }

@@ -4,9 +4,11 @@
 //! let a job start calls [`Engine::poke`], which carries no data; a lost poke costs a few seconds, because the loop looks
 //! by itself as well.
 
+mod adopt;
 mod attest;
 mod clockwatch;
 mod credentials;
+mod drain;
 mod feed;
 mod ingest;
 mod locks;
@@ -32,6 +34,7 @@ use crate::random::Random;
 use crate::vault::{Vault, VaultError};
 use clockwatch::ClockWatch;
 
+pub use drain::DrainReport;
 pub use feed::{Feed, FeedEvent};
 pub use ingest::Incoming;
 pub use maintenance::MaintainReport;
@@ -52,6 +55,14 @@ pub enum EngineError {
     Vault(#[from] VaultError),
 }
 
+/// A job that runs.
+#[derive(Debug, Clone, Copy)]
+struct Running {
+    host_id: HostId,
+    /// On the monotonic clock.
+    heard_at: i64,
+}
+
 /// The control plane: one per process, shared by reference.
 pub struct Engine {
     store: Arc<dyn Store>,
@@ -62,8 +73,10 @@ pub struct Engine {
     feed: Feed,
     holds: Mutex<BTreeMap<JobId, Hold>>,
     seen: Mutex<BTreeMap<HostId, Timestamp>>,
-    /// Jobs whose start was taken in, and the hosts that run them.
-    running: Mutex<BTreeMap<JobId, HostId>>,
+    /// Jobs whose start was taken in, the hosts that run them, and when those last said something of them.
+    running: Mutex<BTreeMap<JobId, Running>>,
+    /// Hosts that said hello lately, with the number of the session and when it is steady, on the monotonic clock.
+    settling: Mutex<BTreeMap<HostId, (i64, i64)>>,
     /// Jobs that found their repository known under another name.
     twins: Mutex<BTreeMap<JobId, String>>,
     /// Held from reading a plan or a credential until it is handed to the connection: two changes reach an agent in their order.
@@ -97,6 +110,7 @@ impl Engine {
             holds: Mutex::default(),
             seen: Mutex::default(),
             running: Mutex::default(),
+            settling: Mutex::default(),
             twins: Mutex::default(),
             pushes: tokio::sync::Mutex::default(),
             clocks: Mutex::default(),
@@ -156,6 +170,7 @@ impl Engine {
     /// Works until `shutdown`: on every poke, and every few seconds without one.
     pub async fn run(&self, shutdown: CancellationToken) {
         let (mut last_sweep, mut last_flush, mut last_maintain) = (i64::MIN, i64::MIN, i64::MIN);
+        let mut last_drain = i64::MIN;
         let mut poked = false;
         loop {
             let now = self.clock.monotonic_ms();
@@ -171,6 +186,11 @@ impl Engine {
                 last_maintain = now;
                 logged(self.maintain().await, "maintenance was not decided; it is tried again");
             }
+            if now.saturating_sub(last_drain) >= drain::DRAIN_EVERY {
+                last_drain = now;
+                logged(self.drain().await, "pending runs were not drained; it is tried again");
+            }
+            logged(self.drain_settled().await, "pending runs of a host that came back were not drained");
             let report = logged(self.tick().await, "admission failed; it is tried again");
             if report.is_some_and(|report| report.stale > 0) {
                 self.poke();
@@ -184,7 +204,36 @@ impl Engine {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, BTreeMap<JobId, HostId>> {
+    /// Jobs of hosts in contact of which nothing was heard for so long, in milliseconds, each with how long that is. Whoever is out of
+    /// contact is none of them: that is another matter.
+    pub fn quiet_jobs(&self, for_ms: i64) -> Vec<(JobId, i64)> {
+        let now = self.clock.monotonic_ms();
+        let quiet = |(job_id, running): (&JobId, &Running)| {
+            let silent = now.saturating_sub(running.heard_at);
+            let in_contact = self.dispatch.epoch(running.host_id).is_some();
+            (in_contact && silent >= for_ms).then_some((*job_id, silent))
+        };
+        self.running().iter().filter_map(quiet).collect()
+    }
+
+    fn runs(&self, job_id: JobId, host_id: HostId) {
+        let heard_at = self.clock.monotonic_ms();
+        self.running().insert(job_id, Running { host_id, heard_at });
+    }
+
+    /// An agent said something of a job; whether it is one that this host runs.
+    fn heard_of(&self, job_id: JobId, host_id: HostId) -> bool {
+        let now = self.clock.monotonic_ms();
+        match self.running().get_mut(&job_id).filter(|running| running.host_id == host_id) {
+            Some(running) => {
+                running.heard_at = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<JobId, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -57,12 +57,14 @@ impl Engine {
         {
             return Err(HelloRefused::Told(self.refuse_identity(host, hello).await?));
         }
+        let claims = self.adoptions(host.id, hello).await?;
         let take = TakeSession {
             host_id: host.id,
             facts: facts(hello),
             spool_id: hello.spool_id,
             schedule_version: hello.schedule_version,
             known_jobs: known_jobs(hello),
+            claims,
             now: self.now(),
         };
         let Some(taken) = self.store.take_session(take).await? else {
@@ -75,6 +77,7 @@ impl Engine {
         on_taken(taken.epoch);
         self.heartbeat(host.id, hello.clock);
         self.note_judged(&taken, hello);
+        self.settle_soon(host.id, taken.epoch);
         self.note_running(host.id, hello).await?;
         let messages = self.greeting(&taken, hello.spool_id).await?;
         Ok(Greeting { epoch: taken.epoch, committed_seq: taken.committed_seq, messages })
@@ -132,7 +135,7 @@ impl Engine {
         for job in hello.running_jobs.iter().take(MOST_RUNNING) {
             let ours = self.store.job(job.job_id).await?.is_some_and(|row| row.job.host_id == host_id);
             if ours {
-                self.running().insert(job.job_id, host_id);
+                self.runs(job.job_id, host_id);
             }
         }
         Ok(())

@@ -101,11 +101,6 @@ impl Sessions {
         ours
     }
 
-    /// The connected hosts.
-    pub fn hosts(&self) -> Vec<HostId> {
-        self.hosts.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
-    }
-
     /// Asks every session to end.
     pub fn close_all(&self) {
         for handle in self.hosts.read().unwrap_or_else(PoisonError::into_inner).values() {
@@ -133,7 +128,7 @@ impl Dispatch for Sessions {
     }
 
     fn online(&self) -> Vec<HostId> {
-        self.hosts()
+        self.hosts.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     async fn send(&self, host_id: HostId, epoch: i64, message: ServerMessage) -> Result<(), SendError> {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
-use restic_manager_core::admission::{Occupying, Verdict, Waiting, admit};
+use restic_manager_core::admission::{Asker, Occupying, Verdict, Waiting, admit};
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{Actor, Hold, Job, JobEvent};
+use restic_manager_core::model::{Actor, ActorKind, Hold, Job, JobEvent};
 use restic_manager_core::time::{DAY, HOUR, MINUTE, SECOND};
 use restic_manager_core::wire::{AutoUnlock, ConfigUpdate, ServerMessage};
 use restic_manager_store::{DispatchIntent, DispatchOutcome, DispatchRow, QueuedJob};
@@ -55,9 +55,10 @@ impl Engine {
         let mut holds = self.take_deferred(&mut view.queued);
         let waiting: Vec<Waiting> = view.queued.iter().map(|queued| self.waiting(&queued.job)).collect();
         let occupying: Vec<Occupying> = view.occupying.iter().map(|job| self.occupying(job)).collect();
+        let verdicts = admit(&waiting, &occupying, &view.breakers, self.now());
         let mut intents = Vec::new();
         // One verdict for each waiting job, in the same order.
-        for (queued, verdict) in view.queued.iter().zip(admit(&waiting, &occupying, self.now())) {
+        for (queued, verdict) in view.queued.iter().zip(verdicts) {
             match verdict {
                 Verdict::Start(job_id) => intents.push(DispatchIntent {
                     job_id,
@@ -129,6 +130,10 @@ impl Engine {
             repo_id: job.repo_id,
             connected: self.dispatch.epoch(job.host_id).is_some(),
             since: job.created_at,
+            asker: match job.actor.kind {
+                ActorKind::User => Asker::Operator,
+                ActorKind::System | ActorKind::Schedule | ActorKind::Agent => Asker::Plan,
+            },
         }
     }
 
@@ -164,11 +169,11 @@ impl Engine {
         holds
     }
 
-    /// Sends a job that was dispatched just now; one that cannot leave waits again, one that may not run any more is withdrawn.
+    /// Sends a job that was dispatched just now; one that cannot leave is put off, one that may not run any more is withdrawn.
     async fn send(&self, row: &DispatchRow, attested: &BTreeSet<JobId>) -> Result<bool, EngineError> {
         self.feed.publish(row.job.id, super::FeedEvent::Changed);
         let Some(epoch) = self.dispatch.epoch(row.host.id) else {
-            self.requeue(&row.job, "the agent left before it took the job").await?;
+            self.put_off(&row.job, "the agent left before it took the job").await?;
             return Ok(false);
         };
         let messages = match self.messages(row, epoch, attested).await? {
@@ -178,7 +183,7 @@ impl Engine {
         for message in messages {
             if let Err(error) = self.dispatch.send(row.host.id, epoch, message).await {
                 tracing::warn!(host = %row.host.name, job = %row.job.id, %error, "a job could not be sent; it waits again");
-                self.requeue(&row.job, "the job could not be sent").await?;
+                self.put_off(&row.job, &format!("it could not be sent: {error}")).await?;
                 return Ok(false);
             }
         }
@@ -248,8 +253,9 @@ impl Engine {
         }
     }
 
-    async fn requeue(&self, job: &Job, why: &str) -> Result<(), EngineError> {
-        self.store.move_job(job.id, JobEvent::Requeue, why, self.now(), None).await?;
+    /// A job that did not leave: an attempt of a run makes that a pending run, any other waits again.
+    async fn put_off(&self, job: &Job, why: &str) -> Result<(), EngineError> {
+        self.store.put_off(job.id, why, self.now()).await?;
         self.feed.publish(job.id, super::FeedEvent::Changed);
         Ok(())
     }

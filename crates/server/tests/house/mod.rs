@@ -278,7 +278,7 @@ impl House {
 }
 
 pub(crate) fn started(job_id: JobId) -> AgentMessage {
-    AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(1_795_000_001_000) })
+    AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(1_795_000_001_000), run: None })
 }
 
 pub(crate) fn finished(job_id: JobId, state: FinalState) -> AgentMessage {

@@ -62,7 +62,7 @@ impl Agent {
 
     pub(crate) async fn start(&mut self, house: &House, job_id: JobId) {
         let at = house.clock.now();
-        self.report(house, vec![AgentMessage::JobStarted(JobStarted { job_id, at })]).await;
+        self.report(house, vec![AgentMessage::JobStarted(JobStarted { job_id, at, run: None })]).await;
     }
 
     pub(crate) async fn end(

@@ -177,6 +177,7 @@ pub async fn a_repeated_end_says_nothing_new(store: &Arc<dyn Store>) {
     dispatch(store, id).await;
     let mut agent = Agent::of(store, &host);
     let damaged = |seconds| Effect::Finished {
+        adopt: None,
         job_id: id,
         at: at(seconds),
         state: restic_manager_core::model::FinalState::Failed,

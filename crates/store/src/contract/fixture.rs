@@ -10,7 +10,7 @@ use restic_manager_core::id::{
 use restic_manager_core::model::{
     Actor, ActorKind, AppendOnly, Attachment, AuditEntry, BackupOptions, CredentialInfo, CredentialKind,
     FinalState, Host, HostFacts, Job, JobEvent, JobKind, JobState, JobSummary, LockOwner, LogLine, LogStream,
-    Repo, ResticRepoId, Role, Run, RunKey, RunState, Schedule, SeenLock, SourceGroup,
+    MissedSoFar, Repo, ResticRepoId, Role, Run, RunKey, RunState, Schedule, SeenLock, SourceGroup,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::retention::KeepPolicy;
@@ -276,6 +276,7 @@ pub(super) fn schedule(host: &Host, text: &str, groups: &[&SourceGroup]) -> Sche
         repo_ids: None,
         created_at: at(0),
         updated_at: at(0),
+        missed: MissedSoFar::default(),
     }
 }
 
@@ -375,7 +376,7 @@ pub(super) fn run(
         host_id: host.id,
         state: RunState::Open,
         attempt: 1,
-        next_attempt_at: None,
+        pending: None,
         why: None,
         created_at: at(10),
     }
@@ -403,6 +404,7 @@ pub(super) fn hello(host: &Host, spool_id: SpoolId, known_jobs: &[JobId]) -> Tak
         spool_id,
         schedule_version: 1,
         known_jobs: known_jobs.to_vec(),
+        claims: Vec::new(),
         now: at(50),
     }
 }
@@ -440,7 +442,7 @@ impl Agent {
 
     /// Says that a job started.
     pub(super) async fn starts(&mut self, job_id: JobId) {
-        assert_eq!(self.says(Effect::Started { job_id, at: at(30) }).await, Applied::Done);
+        assert_eq!(self.says(Effect::Started { job_id, at: at(30), adopt: None }).await, Applied::Done);
     }
 
     /// Says that a job ended.
@@ -462,6 +464,7 @@ pub(super) async fn ran(
     dispatch(store, job_id).await;
     let state = if class == OutcomeClass::Ok { FinalState::Succeeded } else { FinalState::Failed };
     let end = Effect::Finished {
+        adopt: None,
         job_id,
         at,
         state,
@@ -479,10 +482,11 @@ pub(super) fn finished(job_id: JobId, state: FinalState) -> Effect {
     let class = match state {
         FinalState::Succeeded => OutcomeClass::Ok,
         FinalState::Warning => OutcomeClass::Partial,
-        FinalState::Failed => OutcomeClass::Unreachable,
+        FinalState::Failed => OutcomeClass::SourceMissing,
         FinalState::Cancelled => OutcomeClass::Cancelled,
     };
     Effect::Finished {
+        adopt: None,
         job_id,
         at: at(40),
         state,

@@ -124,7 +124,7 @@ pub async fn the_attempts_of_a_run(store: &Arc<dyn Store>) {
     let run = run(&web, &repo, &group, &schedule, at(100));
     let fired = fired(&run);
     let id = fired.job.as_ref().unwrap().id;
-    Agent::of(store, &web).says(Effect::Fire { runs: vec![fired] }).await;
+    Agent::of(store, &web).says(Effect::Fire { runs: vec![fired], missed: None }).await;
     queued(store, JobKind::Check, &web, &repo).await;
     let found = store.attempts(run.id).await.unwrap();
     assert_eq!(found, [store.job(id).await.unwrap().unwrap()]);

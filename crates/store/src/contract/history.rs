@@ -63,7 +63,7 @@ pub async fn history_outlives_its_host(store: &Arc<dyn Store>) {
     let fired = fired(&run);
     let id = fired.job.as_ref().unwrap().id;
     let mut agent = Agent::of(store, &host);
-    assert_eq!(agent.says(Effect::Fire { runs: vec![fired] }).await, Applied::Done);
+    assert_eq!(agent.says(Effect::Fire { runs: vec![fired], missed: None }).await, Applied::Done);
     dispatch(store, id).await;
     agent.says(Effect::Log { job_id: id, lines: vec![line(0, "kept")] }).await;
     agent.finishes(id, FinalState::Succeeded).await;

@@ -350,8 +350,8 @@ macro_rules! contract_clauses {
                 a_run_whose_group_is_gone_is_abandoned
                 a_run_follows_the_end_of_its_job
                 a_run_follows_what_the_server_does_to_its_job
-                a_run_fails_with_a_cancelled_or_lost_job
-                a_run_that_was_given_up_follows_late_evidence
+                a_run_fails_with_a_cancelled_job_and_goes_on_after_a_lost_one
+                a_run_follows_late_evidence
             }
             sessions {
                 the_epoch_strictly_rises

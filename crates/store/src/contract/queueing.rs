@@ -90,7 +90,10 @@ pub async fn a_scheduled_job_is_found_by_pressing(store: &Arc<dyn Store>) {
     let schedule = made_schedule(store, &host, "nightly", &[&group]).await;
     let fired = fired(&run(&host, &repo, &group, &schedule, at(100)));
     let id = fired.job.as_ref().unwrap().id;
-    assert_eq!(Agent::of(store, &host).says(Effect::Fire { runs: vec![fired] }).await, Applied::Done);
+    assert_eq!(
+        Agent::of(store, &host).says(Effect::Fire { runs: vec![fired], missed: None }).await,
+        Applied::Done
+    );
     let enqueued = store.enqueue(backup(&host, &repo, &group), audit("job.asked")).await.unwrap();
     assert!(matches!(&enqueued, Enqueued::Existing(existing) if existing.id == id), "{enqueued:?}");
 }

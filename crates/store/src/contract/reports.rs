@@ -28,10 +28,10 @@ pub async fn a_batch_is_applied_in_order(store: &Arc<dyn Store>) {
     let id = dispatched(store, JobKind::Check, &host, &repo).await;
     let agent = Agent::of(store, &host);
     let batch = vec![
-        numbered(1, Effect::Started { job_id: id, at: at(30) }),
+        numbered(1, Effect::Started { job_id: id, at: at(30), adopt: None }),
         numbered(2, Effect::Log { job_id: id, lines: vec![line(0, "hello")] }),
         numbered(3, finished(id, FinalState::Succeeded)),
-        numbered(4, Effect::Started { job_id: id, at: at(50) }),
+        numbered(4, Effect::Started { job_id: id, at: at(50), adopt: None }),
     ];
     let applied = agent.sends(batch).await.unwrap();
     assert_eq!(applied[..3], [Applied::Done, Applied::Done, Applied::Done]);
@@ -49,7 +49,7 @@ pub async fn repeats_are_harmless_also_beside_new_ones(store: &Arc<dyn Store>) {
     let id = dispatched(store, JobKind::Check, &host, &repo).await;
     let agent = Agent::of(store, &host);
     let set_aside = || Effect::SetAside { audit: audit("message.set_aside") };
-    let start = || Effect::Started { job_id: id, at: at(30) };
+    let start = || Effect::Started { job_id: id, at: at(30), adopt: None };
     let first = agent.sends(vec![numbered(1, set_aside()), numbered(2, start())]).await.unwrap();
     assert_eq!(first, [Applied::Done, Applied::Done]);
     let batch = vec![
@@ -72,8 +72,8 @@ pub async fn an_ignored_effect_uses_its_number_up(store: &Arc<dyn Store>) {
     let id = dispatched(store, JobKind::Check, &host, &repo).await;
     let mut agent = Agent::of(store, &host);
     let unknown = mint(JobId::mint);
-    ignored_by_name(&agent.says(Effect::Started { job_id: unknown, at: at(30) }).await, unknown);
-    let same_number = vec![numbered(agent.seq, Effect::Started { job_id: id, at: at(30) })];
+    ignored_by_name(&agent.says(Effect::Started { job_id: unknown, at: at(30), adopt: None }).await, unknown);
+    let same_number = vec![numbered(agent.seq, Effect::Started { job_id: id, at: at(30), adopt: None })];
     assert_eq!(agent.sends(same_number).await.unwrap(), [Applied::Repeat]);
     assert_eq!(state_of(store, id).await, JobState::Dispatched);
     assert_eq!(session(store, hello(&host, agent.spool_id, &[id])).await.committed_seq, agent.seq);
@@ -132,7 +132,7 @@ pub async fn a_host_reports_of_its_own_jobs_only(store: &Arc<dyn Store>) {
         at: at(30),
     };
     let effects = [
-        Effect::Started { job_id: id, at: at(30) },
+        Effect::Started { job_id: id, at: at(30), adopt: None },
         refused,
         Effect::Log { job_id: id, lines: vec![line(0, "planted")] },
         Effect::LogGap { job_id: id, from: 0, to: 9 },
@@ -215,7 +215,7 @@ pub async fn reports_follow_the_table(store: &Arc<dyn Store>) {
 
 fn effect_of(event: JobEvent, job_id: JobId) -> Effect {
     match event {
-        JobEvent::Start => Effect::Started { job_id, at: at(30) },
+        JobEvent::Start => Effect::Started { job_id, at: at(30), adopt: None },
         JobEvent::Finish(state) => finished(job_id, state),
         JobEvent::Dispatch
         | JobEvent::Requeue

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use restic_manager_core::id::{JobId, RunId};
 use restic_manager_core::model::{
-    FinalState, Host, Job, JobEvent, JobState, Repo, Run, RunState, Schedule, SourceGroup,
+    FinalState, Host, Job, JobEvent, JobState, Pending, PendingCause, Repo, Run, RunState, Schedule,
+    SourceGroup,
 };
 
 use super::fixture::{
@@ -37,7 +38,7 @@ impl Nightly {
     }
 
     async fn fires(&mut self, runs: Vec<FiredRun>) {
-        let applied = self.agent.says(Effect::Fire { runs }).await;
+        let applied = self.agent.says(Effect::Fire { runs, missed: None }).await;
         assert_ne!(applied, Applied::Repeat);
     }
 
@@ -112,8 +113,8 @@ pub async fn a_message_of_new_and_known_runs_makes_the_new_ones(store: &Arc<dyn 
     assert_eq!(jobs_of(store, &nightly.host).await.len(), 2);
 }
 
-/// A newer slot takes the place of older ones that wait: they are missed, and their jobs superseded. One that is under way goes on, and
-/// so does what another schedule fired.
+/// A newer slot takes the place of older ones that wait: they are missed, and their jobs superseded; an older one that comes behind it is
+/// missed at once. One that is under way goes on, and so does what another schedule fired.
 pub async fn a_newer_slot_takes_the_place_of_older_ones_that_wait(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
     let hourly = made_schedule(store, &nightly.host, "hourly", &[&nightly.group]).await;
@@ -140,9 +141,15 @@ pub async fn a_newer_slot_takes_the_place_of_older_ones_that_wait(store: &Arc<dy
     }
     assert_eq!(run_now(store, under_way.id).await, under_way);
     assert_eq!(state_of(store, sent).await, JobState::Dispatched);
-    for open in [&other, &newest.run, &late.run] {
-        assert_eq!(run_now(store, open.id).await, *open, "what comes behind a newer one is not judged by it");
+    for open in [&other, &newest.run] {
+        assert_eq!(run_now(store, open.id).await, *open);
     }
+    let overtaken = run_now(store, late.run.id).await;
+    assert_eq!(overtaken.state, RunState::Missed, "what comes behind a newer one is late");
+    assert_eq!(store.job(late.job.unwrap().id).await.unwrap(), None, "and gets no job");
+    let far_behind = fired(&nightly.run(150));
+    nightly.fires(vec![far_behind.clone()]).await;
+    assert_eq!(run_now(store, far_behind.run.id).await.state, RunState::Missed);
     let after = revisions(store, &nightly.host, &nightly.repo).await;
     assert!(after.0 > before.0 && after.1 > before.1);
     let missed = Run { state: RunState::Missed, ..nightly.run(500) };
@@ -161,7 +168,7 @@ pub async fn a_run_key_fires_once_however_many_bring_it(store: &Arc<dyn Store>) 
     let try_one = |store: Arc<dyn Store>, _| {
         let mut agent = Agent::of(&store, &nightly.host);
         let runs = vec![fired(&Run { id: mint(RunId::mint), ..wanted.clone() })];
-        async move { agent.says(Effect::Fire { runs }).await }
+        async move { agent.says(Effect::Fire { runs, missed: None }).await }
     };
     at_once(8, try_one, store).await;
     assert_eq!(jobs_of(store, &nightly.host).await.len(), 1);
@@ -247,7 +254,7 @@ pub async fn a_run_follows_what_the_server_does_to_its_job(store: &Arc<dyn Store
     for (event, expected) in [
         (JobEvent::Requeue, RunState::Open),
         (JobEvent::Supersede, RunState::Open),
-        (JobEvent::Lose, RunState::Failed),
+        (JobEvent::Lose, RunState::Open),
         (JobEvent::Withdraw, RunState::Abandoned),
     ] {
         let mut nightly = Nightly::of(store, &format!("{event:?}")).await;
@@ -257,11 +264,13 @@ pub async fn a_run_follows_what_the_server_does_to_its_job(store: &Arc<dyn Store
         let after = run_now(store, run.id).await;
         let why = (expected == RunState::Abandoned).then_some("the server says so");
         assert_eq!((after.state, after.why.as_deref()), (expected, why));
+        let owed = (event == JobEvent::Lose).then(|| Pending::unplanned(PendingCause::Lost, at(30)));
+        assert_eq!(after.pending, owed);
     }
 }
 
-/// A run fails with a job that was cancelled while it waited, and with one that was lost.
-pub async fn a_run_fails_with_a_cancelled_or_lost_job(store: &Arc<dyn Store>) {
+/// A run fails with a job that was cancelled while it waited, and owes an attempt for one that was lost.
+pub async fn a_run_fails_with_a_cancelled_job_and_goes_on_after_a_lost_one(store: &Arc<dyn Store>) {
     let mut cancelled = Nightly::of(store, "web").await;
     let (run, job) = cancelled.fires_one(100).await;
     let answer = store.request_cancel(job, at(30), audit("job.cancelled")).await.unwrap();
@@ -275,32 +284,37 @@ pub async fn a_run_fails_with_a_cancelled_or_lost_job(store: &Arc<dyn Store>) {
     let taken = session(store, hello(&lost.host, lost.agent.spool_id, &[])).await;
     assert_eq!(taken.lost, [job]);
     assert_eq!(state_of(store, job).await, JobState::Lost);
-    assert_eq!(run_now(store, run.id).await.state, RunState::Failed);
+    let owing = run_now(store, run.id).await;
+    assert_eq!(owing.state, RunState::Open);
+    assert_eq!(owing.pending, Some(Pending::unplanned(PendingCause::Lost, at(50))));
 }
 
-/// A run that was given up with a lost or withdrawn job follows what the agent says of that job later; one that went on to another
-/// attempt does not.
-pub async fn a_run_that_was_given_up_follows_late_evidence(store: &Arc<dyn Store>) {
+/// A run that lost a job, or was given up with a withdrawn one, follows what the agent says of that job later: a success counts whatever
+/// came in between, a failure only while no other attempt is open.
+pub async fn a_run_follows_late_evidence(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    for (slot, event, given_up) in
-        [(100, JobEvent::Lose, RunState::Failed), (200, JobEvent::Withdraw, RunState::Abandoned)]
-    {
+    for (slot, event) in [(100, JobEvent::Lose), (200, JobEvent::Withdraw)] {
         let (run, job) = nightly.fires_one(slot).await;
         dispatch(store, job).await;
         store.move_job(job, event, "given up", at(30), None).await.unwrap();
-        assert_eq!(run_now(store, run.id).await.state, given_up);
         nightly.agent.finishes(job, FinalState::Succeeded).await;
         let late = run_now(store, run.id).await;
-        assert_eq!((late.state, late.why), (RunState::Succeeded, None));
+        assert_eq!((late.state, late.why, late.pending), (RunState::Succeeded, None, None));
     }
-    let (run, job) = nightly.fires_one(300).await;
-    dispatch(store, job).await;
-    store.move_job(job, JobEvent::Lose, "given up", at(30), None).await.unwrap();
-    let second = Run { attempt: 2, ..run.clone() };
-    nightly.agent.says(Effect::Fire { runs: vec![fired(&second)] }).await;
-    let retry = store.admission_view().await.unwrap().queued.remove(0).job.id;
-    dispatch(store, retry).await;
-    store.move_job(retry, JobEvent::Lose, "given up again", at(31), None).await.unwrap();
-    nightly.agent.finishes(job, FinalState::Succeeded).await;
-    assert_eq!(run_now(store, run.id).await.state, RunState::Failed);
+    for (slot, late_end, expected) in
+        [(300, FinalState::Succeeded, RunState::Succeeded), (400, FinalState::Failed, RunState::Open)]
+    {
+        let (run, job) = nightly.fires_one(slot).await;
+        dispatch(store, job).await;
+        store.move_job(job, JobEvent::Lose, "given up", at(30), None).await.unwrap();
+        let second = Run { attempt: 2, ..run.clone() };
+        nightly.agent.says(Effect::Fire { runs: vec![fired(&second)], missed: None }).await;
+        nightly.agent.finishes(job, late_end).await;
+        assert_eq!(run_now(store, run.id).await.state, expected, "{late_end:?} beside an open attempt");
+        let retry = store.admission_view().await.unwrap().queued.remove(0).job.id;
+        dispatch(store, retry).await;
+        nightly.agent.finishes(retry, FinalState::Failed).await;
+        let given_up = if expected == RunState::Open { RunState::Failed } else { expected };
+        assert_eq!(run_now(store, run.id).await.state, given_up, "a failure takes no success away");
+    }
 }

@@ -121,6 +121,9 @@ impl State {
         self.attachments.remove(&id);
         self.credentials.retain(|(attachment, _), _| *attachment != id);
         self.snapshots.remove(&(host_id, repo_id));
+        if let Some(hosts) = self.unreachable.get_mut(&repo_id) {
+            hosts.remove(&host_id);
+        }
         self.raise_plan(host_id);
         self.wake(repo_id, audit.at);
         self.write_audit(audit);

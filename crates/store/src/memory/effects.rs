@@ -1,6 +1,8 @@
 //! What one report changes.
 
-use restic_manager_core::id::{HostId, JobId, RepoId};
+use std::ops::Bound;
+
+use restic_manager_core::id::{HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{
     IllegalMove, Job, JobEvent, JobState, RepoStats, ResticRepoId, Run, RunKey, RunState, Snapshot,
 };
@@ -8,8 +10,8 @@ use restic_manager_core::time::Timestamp;
 
 use super::State;
 use super::jobs::Word;
-use crate::reports::SUPERSEDED;
-use crate::{Effect, FiredRun, LOG_CAP_BYTES};
+use crate::reports::{SUPERSEDED, TAKEN_BY_AGENT};
+use crate::{Adoption, Effect, FiredRun, LOG_CAP_BYTES, MissedSlots};
 
 /// Why an effect changes nothing but the number.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +39,11 @@ impl State {
                 self.write_audit(audit);
                 Ok(())
             }
-            Effect::Fire { runs } => {
-                runs.into_iter().for_each(|fired| self.fire(host_id, fired, now));
+            Effect::Fire { runs, missed } => {
+                let fresh = runs.into_iter().filter_map(|fired| self.fire(host_id, fired, now)).count();
+                if let Some(missed) = missed.filter(|_| fresh > 0) {
+                    self.count_missed(*missed);
+                }
                 Ok(())
             }
             Effect::PlanAcked { schedule_version } => {
@@ -47,13 +52,23 @@ impl State {
                 }
                 Ok(())
             }
-            Effect::Refused { job_id, event, class, message, hint, at } => self.report(
-                host_id,
-                job_id,
-                event,
-                Word { heard_at: now, class, hint, ..Word::new(at, &message) },
-            ),
-            Effect::Started { job_id, at } => self.report(host_id, job_id, JobEvent::Start, Word::at(at)),
+            Effect::Refused { job_id, event, class, message, hint, at } => {
+                let word = Word { heard_at: now, class, hint, ..Word::new(at, &message) };
+                self.report(host_id, job_id, event, word)?;
+                if event == JobEvent::Supersede {
+                    self.leave_to_another(job_id, now);
+                }
+                Ok(())
+            }
+            Effect::Started { job_id, at, adopt } => {
+                let own = adopt.is_some();
+                self.adopt_all(host_id, adopt, now);
+                match self.report(host_id, job_id, JobEvent::Start, Word::at(at)) {
+                    // Adopted as running: there is nothing to add.
+                    Err(Ignored::Late { .. }) if own => Ok(()),
+                    reported => reported,
+                }
+            }
             Effect::Log { job_id, lines } => {
                 self.job_of(host_id, job_id)?;
                 self.logs.entry(job_id).or_default().append(lines, LOG_CAP_BYTES);
@@ -70,9 +85,19 @@ impl State {
             Effect::Snapshots { repo_id, listed_at: _, total: _, snapshots } => {
                 self.list_snapshots(host_id, repo_id, snapshots)
             }
-            Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
+            Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary, adopt } => {
+                self.adopt_all(host_id, adopt, now);
                 let summary = Some(*summary);
-                let word = Word { at, heard_at: now, message, class: Some(class), hint, exit_code, summary };
+                let word = Word {
+                    at,
+                    heard_at: now,
+                    message,
+                    class: Some(class),
+                    hint,
+                    exit_code,
+                    summary,
+                    owes: None,
+                };
                 self.report(host_id, job_id, JobEvent::Finish(state), word)?;
                 if let Some(job) = self.jobs.get(job_id).cloned() {
                     self.learn_from(&job, now);
@@ -92,52 +117,119 @@ impl State {
         self.advance(&job, event, word).map(|_| ()).map_err(|why| Ignored::Late { id, why })
     }
 
-    fn fire(&mut self, host_id: HostId, fired: FiredRun, now: Timestamp) {
+    /// Takes a run that fired; answers it where it is new.
+    fn fire(&mut self, host_id: HostId, fired: FiredRun, now: Timestamp) -> Option<RunId> {
         let FiredRun { run, job } = fired;
         if run.host_id != host_id || !self.repos.contains_key(&run.key.repo_id) {
-            return;
+            return None;
         }
+        let overtaken = job.is_some() && self.has_newer(&run.key);
         let stored = self.run_keys.get(&run.key).and_then(|id| self.runs.get_mut(id));
         match (stored, job) {
             (Some(stored), Some(job)) if job.attempt > stored.attempt => {
                 reopen(stored, job.attempt);
                 let run_id = Some(stored.id);
                 self.jobs.put(Job { run_id, ..job });
+                None
             }
-            (Some(_), _) => {}
+            (Some(_), _) => None,
             (None, job) => {
-                let (key, run_id) = (run.key, Some(run.id));
-                self.run_keys.insert(key, run.id);
-                self.runs.insert(run.id, run);
-                if let Some(job) = job {
-                    self.jobs.put(Job { run_id, ..job });
-                    self.supersede_older(&key, now);
+                let (key, id) = (run.key, run.id);
+                self.run_keys.insert(key, id);
+                self.runs.insert(id, run);
+                match job {
+                    Some(_) if overtaken => self.miss(id),
+                    Some(job) => {
+                        self.jobs.put(Job { run_id: Some(id), ..job });
+                        self.supersede_older(&key, now);
+                    }
+                    None => {}
                 }
+                Some(id)
             }
         }
     }
 
-    /// Gives up the runs that wait for an older slot than this, each with its job; one that is under way goes on.
-    fn supersede_older(&mut self, newer: &RunKey, now: Timestamp) {
-        let is_older = |job: &&Job| {
-            let run = job.run_id.and_then(|id| self.runs.get(&id));
-            job.state == JobState::Queued
-                && run.is_some_and(|run| {
-                    let same_but_slot = RunKey { slot: newer.slot, ..run.key } == *newer;
-                    same_but_slot && run.key.slot < newer.slot && run.state == RunState::Open
-                })
-        };
-        let waiting: Vec<Job> = self.jobs.unfinished().filter(is_older).cloned().collect();
-        for job in waiting {
-            if self.advance(&job, JobEvent::Supersede, Word::new(now, SUPERSEDED)).is_err() {
-                continue;
+    fn has_newer(&self, key: &RunKey) -> bool {
+        let latest = RunKey { slot: Timestamp::from_millis(i64::MAX), ..*key };
+        self.run_keys.range((Bound::Excluded(*key), Bound::Included(latest))).next().is_some()
+    }
+
+    fn miss(&mut self, id: RunId) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.end(RunState::Missed, Some(SUPERSEDED.to_owned()));
+        }
+    }
+
+    fn count_missed(&mut self, missed: MissedSlots) {
+        if let Some(schedule) = self.schedules.get_mut(&missed.schedule_id) {
+            schedule.missed.count += missed.count;
+            schedule.missed.until = schedule.missed.until.max(Some(missed.until));
+        }
+        self.write_audit(missed.audit);
+    }
+
+    /// Gives up the runs for an older slot than this that are pending or wait, the latter with their jobs; one that is under way goes on.
+    pub(super) fn supersede_older(&mut self, newer: &RunKey, now: Timestamp) {
+        let oldest = RunKey { slot: Timestamp::from_millis(i64::MIN), ..*newer };
+        let older: Vec<RunId> = self
+            .run_keys
+            .range(oldest..*newer)
+            .map(|(_, id)| *id)
+            .filter(|id| self.runs.get(id).is_some_and(|run| run.state == RunState::Open))
+            .collect();
+        for id in older {
+            let open = self.jobs.of_run(id).find(|job| !job.state.is_final()).cloned();
+            match open {
+                Some(job) if job.state != JobState::Queued => continue,
+                Some(job) => {
+                    let word = Word::new(now, SUPERSEDED);
+                    if self.advance(&job, JobEvent::Supersede, word).is_err() {
+                        continue;
+                    }
+                }
+                None => {}
             }
-            if let Some(run) = job.run_id.and_then(|id| self.runs.get_mut(&id)) {
-                run.state = RunState::Missed;
-                run.next_attempt_at = None;
-                run.why = Some(SUPERSEDED.to_owned());
+            self.miss(id);
+        }
+    }
+
+    fn adopt_all(&mut self, host_id: HostId, adopt: Option<Box<Adoption>>, now: Timestamp) {
+        if let Some(adoption) = adopt {
+            self.adopt(host_id, *adoption, now);
+        }
+    }
+
+    /// Takes in a job that the agent took for itself; one that is known is left alone.
+    pub(super) fn adopt(&mut self, host_id: HostId, adoption: Adoption, now: Timestamp) {
+        let Adoption { run, job } = adoption;
+        let foreign = self.schedules.get(&run.key.schedule_id).is_some_and(|known| known.host_id != host_id);
+        let ours = run.host_id == host_id && job.host_id == host_id && !foreign;
+        if self.jobs.get(job.id).is_some() || !ours || !self.repos.contains_key(&run.key.repo_id) {
+            return;
+        }
+        let key = run.key;
+        let run_id = *self.run_keys.entry(key).or_insert(run.id);
+        if self.runs.entry(run_id).or_insert(run).host_id != host_id {
+            return;
+        }
+        let open: Vec<Job> = self.jobs.of_run(run_id).filter(|job| !job.state.is_final()).cloned().collect();
+        for earlier in open {
+            let event = if earlier.state == JobState::Running { JobEvent::Lose } else { JobEvent::Supersede };
+            // Open, as they were just found: the move is legal.
+            let _moved = self.advance(&earlier, event, Word::new(now, TAKEN_BY_AGENT));
+        }
+        let attempt = self.jobs.free_attempt(run_id, job.attempt);
+        if let Some(run) = self.runs.get_mut(&run_id) {
+            run.attempt = run.attempt.max(attempt);
+            run.pending = None;
+            if !run.state.is_success() {
+                run.end(RunState::Open, None);
             }
         }
+        self.raise_revisions(job.host_id, job.repo_id);
+        self.jobs.put(Job { run_id: Some(run_id), attempt, ..job });
+        self.supersede_older(&key, now);
     }
 
     fn record_stats(
@@ -175,6 +267,6 @@ impl State {
 fn reopen(run: &mut Run, attempt: u32) {
     run.state = RunState::Open;
     run.attempt = attempt;
-    run.next_attempt_at = None;
+    run.pending = None;
     run.why = None;
 }

@@ -89,6 +89,9 @@ impl State {
         }
         self.schedules.retain(|_, schedule| schedule.host_id != id);
         self.attachments.retain(|_, attachment| attachment.host_id != id);
+        self.unreachable.values_mut().for_each(|hosts| {
+            hosts.remove(&id);
+        });
         let attachments = &self.attachments;
         self.credentials.retain(|(attachment, _), _| attachments.contains_key(attachment));
         self.agent_tokens.retain(|_, host_id| *host_id != id);

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use restic_manager_core::id::{HostId, JobId, RepoId};
+use restic_manager_core::id::{HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{
-    FinalState, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, RunState, transition,
+    FinalState, IllegalMove, Job, JobEvent, JobKind, JobState, JobSummary, Pending, PendingCause, RunAfter,
+    RunState, transition,
 };
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
 
 use super::State;
+use crate::reports::ran_twice;
 
 /// All jobs, with the few that are not final at hand.
 #[derive(Default)]
@@ -19,6 +21,7 @@ pub(super) struct Jobs {
     anchors: BTreeMap<(RepoId, JobKind), BTreeSet<JobId>>,
     slots: BTreeMap<Slot, JobId>,
     gave_slot_back: BTreeSet<JobId>,
+    of_run: BTreeMap<RunId, BTreeSet<JobId>>,
     /// When the server learned of their ends.
     ended_here_at: BTreeMap<JobId, Timestamp>,
 }
@@ -56,6 +59,21 @@ impl Jobs {
         self.by_id.get(self.slots.get(&slot_of(job)?)?)
     }
 
+    /// The jobs of a run, by id.
+    pub(super) fn of_run(&self, run_id: RunId) -> impl Iterator<Item = &Job> {
+        self.of_run.get(&run_id).into_iter().flatten().filter_map(|id| self.by_id.get(id))
+    }
+
+    /// The number that an attempt of a run gets: its own where no attempt that started, or still may, has it; else the next.
+    pub(super) fn free_attempt(&self, run_id: RunId, wanted: u32) -> u32 {
+        let counted = self.of_run(run_id).filter(|job| !self.gave_slot_back.contains(&job.id));
+        let taken: BTreeSet<u32> = counted.map(|job| job.attempt).collect();
+        match taken.last() {
+            Some(last) if taken.contains(&wanted) => last + 1,
+            Some(_) | None => wanted,
+        }
+    }
+
     /// When the server learned that a job is over, by its own clock.
     pub(super) fn ended_here_at(&self, id: JobId) -> Option<Timestamp> {
         self.ended_here_at.get(&id).copied()
@@ -79,10 +97,13 @@ impl Jobs {
         } else {
             anchors.remove(&job.id);
         }
-        let Some(slot) = slot_of(job) else { return };
         if !counts {
             self.gave_slot_back.insert(job.id);
         }
+        if let Some(run_id) = job.run_id {
+            self.of_run.entry(run_id).or_default().insert(job.id);
+        }
+        let Some(slot) = slot_of(job) else { return };
         if !self.gave_slot_back.contains(&job.id) {
             self.slots.insert(slot, job.id);
         } else if self.slots.get(&slot) == Some(&job.id) {
@@ -116,6 +137,8 @@ pub(super) struct Word {
     pub(super) hint: Option<String>,
     pub(super) exit_code: Option<i32>,
     pub(super) summary: Option<JobSummary>,
+    /// What its run owes with it, whatever the end says.
+    pub(super) owes: Option<PendingCause>,
 }
 
 impl Word {
@@ -133,6 +156,7 @@ impl Word {
             hint: None,
             exit_code: None,
             summary: None,
+            owes: None,
         }
     }
 }
@@ -152,7 +176,7 @@ impl State {
         };
         let state = transition(job.state, event)?;
         let mut job = Job { state, ..job.clone() };
-        let heard_at = word.heard_at;
+        let (heard_at, owes) = (word.heard_at, word.owes);
         match state {
             JobState::Queued => job.dispatched_at = None,
             JobState::Dispatched => job.dispatched_at = Some(word.at),
@@ -170,7 +194,8 @@ impl State {
             self.bring_forward(job.repo_id, heard_at);
             self.jobs.ended_here_at.insert(job.id, heard_at);
         }
-        self.follow(&job);
+        let after = owes.map_or_else(|| RunAfter::job(job.state, job.class), RunAfter::Owes);
+        self.follow(&job, after, heard_at);
         self.jobs.put(job);
         Ok(state)
     }
@@ -184,22 +209,40 @@ impl State {
         }
     }
 
-    /// Takes the run of a job along: an open one, and one that was given up with this very attempt.
-    fn follow(&mut self, job: &Job) {
-        let (Some(state), Some(id)) = (RunState::after(job.state), job.run_id) else { return };
+    /// Takes the run of a job along. A success counts whatever became of the run meanwhile; any other end counts for an open run of which
+    /// no other job is open, and for one that was given up with this very attempt.
+    fn follow(&mut self, job: &Job, after: RunAfter, heard_at: Timestamp) {
+        let Some(id) = job.run_id else { return };
+        let alone = self.jobs.of_run(id).all(|other| other.id == job.id || other.state.is_final());
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let was_open = run.state == RunState::Open;
-        let was_given_up =
+        let given_up =
             matches!(run.state, RunState::Failed | RunState::Abandoned) && run.attempt == job.attempt;
-        if !was_open && !was_given_up {
-            return;
+        let counts = run.state == RunState::Open && alone || given_up;
+        match after {
+            RunAfter::Same => {}
+            RunAfter::Ends(RunState::Succeeded | RunState::Warning) if run.state.is_success() => {
+                let audit = ran_twice(job.id, run, heard_at);
+                self.write_audit(audit);
+            }
+            RunAfter::Ends(state @ (RunState::Succeeded | RunState::Warning)) => run.end(state, None),
+            RunAfter::Ends(state) if counts => {
+                let why = (state == RunState::Abandoned).then(|| job.message.clone()).flatten();
+                run.end(state, why);
+            }
+            RunAfter::Owes(cause) if counts && run.state == RunState::Open => {
+                run.pending = Some(Pending::unplanned(cause, heard_at));
+            }
+            RunAfter::Owes(_) if counts => run.end(RunState::Failed, None),
+            RunAfter::Ends(_) | RunAfter::Owes(_) => {}
         }
-        run.state = state;
-        run.next_attempt_at = None;
-        if state == RunState::Abandoned {
-            run.why.clone_from(&job.message);
-        } else if was_given_up {
-            run.why = None;
+    }
+
+    /// A job whose slot another one has leaves its run to that one; where there is none, the run owes an attempt.
+    pub(super) fn leave_to_another(&mut self, job_id: JobId, heard_at: Timestamp) {
+        let Some(id) = self.jobs.get(job_id).and_then(|job| job.run_id) else { return };
+        let alone = self.jobs.of_run(id).all(|job| job.state.is_final());
+        if let Some(run) = self.runs.get_mut(&id).filter(|run| run.state == RunState::Open && alone) {
+            run.pending = run.pending.or(Some(Pending::unplanned(PendingCause::Lost, heard_at)));
         }
     }
 }

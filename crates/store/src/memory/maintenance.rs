@@ -160,6 +160,15 @@ impl State {
         else {
             return;
         };
+        match class.storage_answered() {
+            Some(true) => {
+                self.unreachable.remove(&job.repo_id);
+            }
+            Some(false) => {
+                self.unreachable.entry(job.repo_id).or_default().insert(job.host_id);
+            }
+            None => {}
+        }
         let is_preview = job.intent.preview_group.is_some();
         let ended = Ended { kind: job.kind, is_preview, class, at, summary };
         let news = ended.stats();

@@ -12,6 +12,7 @@ mod log;
 mod maintenance;
 mod pages;
 mod pending;
+mod pending_runs;
 mod plans;
 mod queue;
 mod reports;
@@ -20,7 +21,7 @@ mod sessions;
 mod snapshots;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -89,6 +90,8 @@ struct State {
     groups: BTreeMap<GroupId, SourceGroup>,
     schedules: BTreeMap<ScheduleId, Schedule>,
 
+    /// The hosts that could not reach a repository since anybody last did.
+    unreachable: BTreeMap<RepoId, BTreeSet<HostId>>,
     runs: BTreeMap<RunId, Run>,
     run_keys: BTreeMap<RunKey, RunId>,
     jobs: jobs::Jobs,

@@ -97,8 +97,8 @@ impl Plans for MemoryStore {
         let Some(stored) = state.schedules.get(&schedule.id).filter(|s| s.host_id == schedule.host_id) else {
             return Ok(PlanWritten::NotFound);
         };
-        let created_at = stored.created_at;
-        Ok(state.put_schedule(Schedule { created_at, ..schedule }, audit))
+        let (created_at, missed) = (stored.created_at, stored.missed);
+        Ok(state.put_schedule(Schedule { created_at, missed, ..schedule }, audit))
     }
 
     async fn delete_schedule(&self, host_id: HostId, id: ScheduleId, audit: AuditEntry) -> Result<bool> {

@@ -1,7 +1,8 @@
 //! From the wish for a job to its dispatch, or to its end without one.
 
+use restic_manager_core::admission::BREAKER_HOSTS;
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{ActorKind, AuditEntry, Job, JobEvent, JobState};
+use restic_manager_core::model::{ActorKind, AuditEntry, Job, JobEvent, JobState, PendingCause};
 use restic_manager_core::time::Timestamp;
 
 use super::State;
@@ -43,6 +44,8 @@ impl State {
             let (host_revision, repo_revision) = self.revisions(job);
             view.queued.push(QueuedJob { job: job.clone(), host_revision, repo_revision });
         }
+        let many = self.unreachable.iter().filter(|(_, hosts)| hosts.len() >= BREAKER_HOSTS);
+        view.breakers = many.map(|(repo_id, _)| *repo_id).collect();
         view.queued.sort_by_key(|queued| (queued.job.created_at, queued.job.id));
         view
     }
@@ -133,6 +136,19 @@ impl State {
                 }
                 JobMove::Moved(state)
             }
+        }
+    }
+
+    pub(super) fn put_off(&mut self, id: JobId, message: &str, now: Timestamp) -> JobMove {
+        let Some(job) = self.jobs.get(id).cloned() else { return JobMove::NotFound };
+        // Cancelled in its stead where somebody asked for that.
+        if job.run_id.is_none() || job.cancel_requested_at.is_some() {
+            return self.move_job(id, JobEvent::Requeue, message, now, None);
+        }
+        let word = Word { owes: Some(PendingCause::DispatchFailed), ..Word::new(now, message) };
+        match self.advance(&job, JobEvent::Withdraw, word) {
+            Ok(state) => JobMove::Moved(state),
+            Err(illegal) => JobMove::Refused(illegal.from),
         }
     }
 

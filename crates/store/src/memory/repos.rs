@@ -72,6 +72,7 @@ impl State {
         self.repo_stats.remove(&id);
         self.stats_days.retain(|(repo_id, _), _| *repo_id != id);
         self.upkeep.remove(&id);
+        self.unreachable.remove(&id);
         self.write_audit(audit);
         Deleted::Done
     }

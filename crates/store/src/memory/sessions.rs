@@ -8,7 +8,7 @@ use crate::{TakeSession, TakenSession};
 
 impl State {
     pub(super) fn take_session(&mut self, take: TakeSession) -> Option<TakenSession> {
-        let TakeSession { host_id, facts, spool_id, schedule_version, known_jobs, now } = take;
+        let TakeSession { host_id, facts, spool_id, schedule_version, known_jobs, claims, now } = take;
         let host = self.hosts.get_mut(&host_id)?;
         host.facts = facts;
         host.last_seen_at = host.last_seen_at.max(Some(now));
@@ -22,6 +22,9 @@ impl State {
             requeued: Vec::new(),
             cancel: Vec::new(),
         };
+        for claim in claims {
+            self.adopt(host_id, claim, now);
+        }
         let occupying = self.jobs.unfinished().filter(|job| job.host_id == host_id && job.state.occupies());
         let (known, unknown): (Vec<Job>, Vec<Job>) =
             occupying.cloned().partition(|job| known_jobs.contains(&job.id));

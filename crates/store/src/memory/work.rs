@@ -38,6 +38,10 @@ impl Work for MemoryStore {
         Ok(self.state().move_job(id, event, message, now, audit))
     }
 
+    async fn put_off(&self, id: JobId, message: &str, now: Timestamp) -> Result<JobMove> {
+        Ok(self.state().put_off(id, message, now))
+    }
+
     async fn request_cancel(&self, id: JobId, now: Timestamp, audit: AuditEntry) -> Result<CancelOutcome> {
         Ok(self.state().request_cancel(id, now, audit))
     }

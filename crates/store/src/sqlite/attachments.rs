@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fault::Doing;
 use super::moves::OPEN;
 use super::rows::{self, Fields, ids, json, name_of};
-use super::{SqliteStore, audit, hosts, repos, wake};
+use super::{SqliteStore, audit, hosts, reach, repos, wake};
 use crate::{
     AttachmentChange, AttachmentRow, Deleted, PutAttachment, PutCredential, Result, SealedCredential,
 };
@@ -123,6 +123,7 @@ pub(super) async fn delete(
         .execute(&mut *tx)
         .await
         .doing(doing)?;
+    reach::forget(&mut tx, host_id, repo_id).await?;
     sqlx::query("delete from attachments where id = ?1")
         .bind(row.attachment.id.to_string())
         .execute(&mut *tx)

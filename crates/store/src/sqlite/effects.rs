@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use restic_manager_core::id::{HostId, JobId, RepoId, SpoolId};
+use restic_manager_core::id::{HostId, JobId, RepoId, RunId, SpoolId};
 use restic_manager_core::model::{AuditEntry, JobEvent, JobSummary, RepoStats, transition};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
@@ -12,11 +12,12 @@ use super::apply::{Answer, Report};
 use super::fault::Doing;
 use super::log::{self, Part};
 use super::moves::{Touched, Word, advance};
+use super::reach::Reach;
 use super::rows::{Fields, integer, json};
 use super::subjects::{Subject, jobs_of, subjects};
-use super::{attachments, audit, fires, maintenance, repos, snapshots, stats, wake};
+use super::{adopt, attachments, audit, fires, maintenance, plans, repos, runs, snapshots, stats, wake};
 use crate::aftermath::Ended;
-use crate::{Applied, Effect, FiredRun, JobMove, Result, StoreError};
+use crate::{Adoption, Applied, Effect, FiredRun, JobMove, MissedSlots, Result, StoreError};
 
 /// Why an effect changes nothing but the number; none when it was applied.
 type Ignored = Option<String>;
@@ -31,6 +32,9 @@ pub(super) struct Batch<'a, 'c> {
     /// The jobs that the reports speak of.
     subjects: BTreeMap<JobId, Subject>,
     fires: Vec<(HostId, &'a FiredRun)>,
+    /// Slots that passed before fires that are gathered, with the runs of those.
+    missed: Vec<(&'a MissedSlots, Vec<RunId>)>,
+    reach: Reach,
     logs: BTreeMap<JobId, Vec<Part<'a>>>,
     audits: Vec<AuditEntry>,
 }
@@ -50,6 +54,8 @@ impl<'a, 'c> Batch<'a, 'c> {
             touched: Touched::at(now),
             subjects,
             fires: Vec::new(),
+            missed: Vec::new(),
+            reach: Reach::default(),
             logs: BTreeMap::new(),
             audits: Vec::new(),
         };
@@ -88,17 +94,31 @@ impl<'a, 'c> Batch<'a, 'c> {
                 self.audits.push(audit.clone());
                 Ok(None)
             }
-            Effect::Fire { runs } => {
+            Effect::Fire { runs, missed } => {
                 self.fires.extend(runs.iter().map(|fired| (host_id, fired)));
+                let missed = missed.as_deref();
+                self.missed
+                    .extend(missed.map(|missed| (missed, runs.iter().map(|fired| fired.run.id).collect())));
                 Ok(None)
             }
             Effect::PlanAcked { schedule_version } => self.plan_acked(host_id, *schedule_version).await,
             Effect::Refused { job_id, event, class, message, hint, at } => {
                 let word = Word { class: *class, hint: hint.clone(), ..Word::new(*at, message) };
-                self.report(host_id, *job_id, *event, &word).await
+                let ignored = self.report(host_id, *job_id, *event, &word).await?;
+                if ignored.is_none() && *event == JobEvent::Supersede {
+                    runs::leave_to_another(self.connection, *job_id, self.touched.now).await?;
+                }
+                Ok(ignored)
             }
-            Effect::Started { job_id, at } => {
-                self.report(host_id, *job_id, JobEvent::Start, &Word::new(*at, "")).await
+            Effect::Started { job_id, at, adopt } => {
+                self.adopt(host_id, adopt.as_deref()).await?;
+                let word = Word::new(*at, "");
+                if adopt.is_some() && self.foreign(host_id, *job_id).await?.is_none() {
+                    // Adopted as running: there may be nothing to add.
+                    advance(self.connection, &mut self.touched, *job_id, JobEvent::Start, &word).await?;
+                    return Ok(None);
+                }
+                self.report(host_id, *job_id, JobEvent::Start, &word).await
             }
             Effect::Log { job_id, lines } => self.log(host_id, *job_id, Part::Lines(lines)).await,
             Effect::LogGap { job_id, from: _, to } => self.log(host_id, *job_id, Part::SkipTo(*to)).await,
@@ -123,7 +143,8 @@ impl<'a, 'c> Batch<'a, 'c> {
                 snapshots::replace(self.connection, host_id, *repo_id, *listed_at, *total, snapshots).await?;
                 Ok(None)
             }
-            Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary } => {
+            Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary, adopt } => {
+                self.adopt(host_id, adopt.as_deref()).await?;
                 let word = Word {
                     at: *at,
                     message: message.clone(),
@@ -131,6 +152,7 @@ impl<'a, 'c> Batch<'a, 'c> {
                     hint: hint.clone(),
                     exit_code: *exit_code,
                     summary: Some((**summary).clone()),
+                    owes: None,
                 };
                 let ignored = self.report(host_id, *job_id, JobEvent::Finish(*state), &word).await?;
                 if ignored.is_none() {
@@ -166,6 +188,7 @@ impl<'a, 'c> Batch<'a, 'c> {
     ) -> Result<()> {
         let Some(subject) = self.subjects.get(&id) else { return Ok(()) };
         let Subject { host_id, repo_id, kind, is_preview } = *subject;
+        self.reach.note(repo_id, host_id, class);
         let ended = Ended { kind, is_preview, class, at, summary };
         let news = ended.stats();
         if news != RepoStats::default() && repos::by_id(self.connection, repo_id).await?.is_some() {
@@ -203,7 +226,24 @@ impl<'a, 'c> Batch<'a, 'c> {
     async fn fire(&mut self) -> Result<()> {
         let fires = std::mem::take(&mut self.fires);
         let written = fires::write(self.connection, &mut self.touched, &fires).await?;
-        self.subjects.extend(written);
+        self.subjects.extend(written.jobs);
+        for (missed, runs) in std::mem::take(&mut self.missed) {
+            if runs.iter().any(|run| written.runs.contains(run)) {
+                plans::count_missed(self.connection, missed).await?;
+                self.audits.push(missed.audit.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn adopt(&mut self, host_id: HostId, adopt: Option<&Adoption>) -> Result<()> {
+        let Some(adoption) = adopt else { return Ok(()) };
+        if !self.fires.is_empty() {
+            self.fire().await?;
+        }
+        let claims = std::slice::from_ref(adoption);
+        let new = adopt::adopt(self.connection, &mut self.touched, host_id, claims).await?;
+        self.subjects.extend(new);
         Ok(())
     }
 
@@ -231,9 +271,11 @@ impl<'a, 'c> Batch<'a, 'c> {
     /// Writes what was gathered, and the numbers.
     async fn finish(mut self, spools: &BTreeMap<(HostId, SpoolId), u64>) -> Result<()> {
         self.fire().await?;
+        let now = self.touched.now;
         log::append(self.connection, &self.logs).await?;
         audit::write_all(self.connection, &self.audits).await?;
         self.touched.raise(self.connection).await?;
+        self.reach.write(self.connection, now).await?;
         let numbers: Vec<_> =
             spools.iter().map(|((host_id, spool_id), seq)| (host_id, spool_id, integer(*seq))).collect();
         sqlx::query(

@@ -149,7 +149,7 @@ impl Glance for SqliteStore {
 
     async fn attempts(&self, run_id: RunId) -> Result<Vec<JobRow>> {
         let found = sqlx::query(AssertSqlSafe(format!(
-            "select {JOB}, {JOB_NAMES} from jobs j indexed by jobs_of_run where j.run_id = ?1 order by j.attempt"
+            "select {JOB}, {JOB_NAMES} from jobs j indexed by jobs_by_run where j.run_id = ?1 and j.run_id is not null order by j.attempt"
         )))
         .bind(run_id.to_string())
         .fetch_all(&self.readers)

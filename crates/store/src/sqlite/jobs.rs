@@ -35,9 +35,10 @@ pub(super) async fn insert(connection: &mut SqliteConnection, jobs: &[Job]) -> R
 /// Writes runs on repositories that are there; answers those whose key was not there before.
 pub(super) async fn insert_runs(connection: &mut SqliteConnection, runs: &[&Run]) -> Result<Vec<RunId>> {
     let written = sqlx::query(
-        "insert into runs (id, schedule_id, group_id, repo_id, slot, host_id, state, attempt, next_attempt_at, why, created_at) \
+        "insert into runs (id, schedule_id, group_id, repo_id, slot, host_id, state, attempt, next_attempt_at, pending_cause, pending_since, why, created_at) \
          select value->>'id', value->>'$.key.schedule_id', value->>'$.key.group_id', value->>'$.key.repo_id', \
-         value->>'$.key.slot', value->>'host_id', value->>'state', value->>'attempt', value->>'next_attempt_at', \
+         value->>'$.key.slot', value->>'host_id', value->>'state', value->>'attempt', value->>'$.pending.next_attempt_at', \
+         value->>'$.pending.cause', value->>'$.pending.since', \
          value->>'why', value->>'created_at' from json_each(?1) \
          where value->>'$.key.repo_id' in (select id from repos) on conflict do nothing returning id",
     )

@@ -6,6 +6,7 @@
 //! one statement with one text serves one row and ten thousand.
 
 mod accounts;
+mod adopt;
 mod apply;
 mod attachments;
 mod audit;
@@ -24,10 +25,13 @@ mod meta;
 mod moves;
 mod paging;
 mod pending;
+mod pending_runs;
 mod plans;
+mod reach;
 mod reports;
 mod repos;
 mod rows;
+mod runs;
 mod schema;
 mod session;
 mod snapshots;

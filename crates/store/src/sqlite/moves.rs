@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use restic_manager_core::id::{HostId, JobId, RepoId};
-use restic_manager_core::model::{FinalState, Job, JobEvent, JobState, JobSummary, RunState};
+use restic_manager_core::model::{FinalState, Job, JobEvent, JobState, JobSummary, PendingCause, RunAfter};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use super::fault::Doing;
 use super::rows::{self, Fields, json};
+use super::runs;
 use crate::{JobMove, Result};
 
 /// The condition of the partial indexes: SQLite takes one of them only for a query that repeats it word for word.
@@ -24,11 +25,21 @@ pub(super) struct Word {
     pub(super) hint: Option<String>,
     pub(super) exit_code: Option<i32>,
     pub(super) summary: Option<JobSummary>,
+    /// What the run of the job owes with it, whatever the end says.
+    pub(super) owes: Option<PendingCause>,
 }
 
 impl Word {
     pub(super) fn new(at: Timestamp, message: &str) -> Self {
-        Self { at, message: message.to_owned(), class: None, hint: None, exit_code: None, summary: None }
+        Self {
+            at,
+            message: message.to_owned(),
+            class: None,
+            hint: None,
+            exit_code: None,
+            summary: None,
+            owes: None,
+        }
     }
 }
 
@@ -49,7 +60,7 @@ impl Touched {
     }
 
     /// A job moved to this state.
-    fn note(&mut self, host_id: HostId, repo_id: RepoId, state: JobState) {
+    pub(super) fn note(&mut self, host_id: HostId, repo_id: RepoId, state: JobState) {
         *self.hosts.entry(host_id).or_default() += 1;
         let (times, wake_at) = self.repos.entry(repo_id).or_default();
         *times += 1;
@@ -147,10 +158,9 @@ pub(super) async fn advance_all(
         touched.note(fields.parsed("host_id")?, fields.parsed("repo_id")?, state);
     }
     done.sort_unstable();
-    if let Some(after) = RunState::after(state)
-        && has_run
-    {
-        end_runs(connection, &done, after, &word.message).await?;
+    if has_run {
+        let after = word.owes.map_or_else(|| RunAfter::job(state, class), RunAfter::Owes);
+        runs::follow(connection, &done, after, &word.message, touched.now).await?;
     }
     Ok(done)
 }
@@ -185,31 +195,6 @@ fn move_sql(event: JobEvent) -> String {
         withdrawn = JobState::Withdrawn.as_str(),
         from = from.join(", "),
     )
-}
-
-/// Takes the runs of jobs along: those that are open, and those that were given up with this very attempt.
-async fn end_runs(
-    connection: &mut SqliteConnection,
-    jobs: &[JobId],
-    after: RunState,
-    why: &str,
-) -> Result<()> {
-    let why = (after == RunState::Abandoned).then_some(why);
-    sqlx::query(AssertSqlSafe(format!(
-        "update runs set state = ?2, next_attempt_at = null, why = iif(runs.state = '{open}', coalesce(?3, why), ?3) \
-         from jobs j where j.id in (select value from json_each(?1)) and runs.id = j.run_id \
-         and (runs.state = '{open}' or (runs.state in ('{failed}', '{abandoned}') and runs.attempt = j.attempt))",
-        open = RunState::Open.as_str(),
-        failed = RunState::Failed.as_str(),
-        abandoned = RunState::Abandoned.as_str(),
-    )))
-    .bind(json("ids", jobs)?)
-    .bind(after.as_str())
-    .bind(why)
-    .execute(connection)
-    .await
-    .doing("end the runs of jobs")?;
-    Ok(())
 }
 
 #[cfg(test)]

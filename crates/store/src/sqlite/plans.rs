@@ -11,7 +11,7 @@ use super::fault::Doing;
 use super::rows::{self, json};
 use super::{SqliteStore, attachments, audit, hosts, wake};
 use crate::names::name_key;
-use crate::{GroupDeleted, HostPlan, PlanWritten, Plans, Result};
+use crate::{GroupDeleted, HostPlan, MissedSlots, PlanWritten, Plans, Result};
 
 #[async_trait]
 impl Plans for SqliteStore {
@@ -227,6 +227,20 @@ impl Plans for SqliteStore {
         tx.commit().await.doing(doing)?;
         Ok(true)
     }
+}
+
+/// Counts slots of a schedule that passed without a run; nothing happens when it is gone.
+pub(super) async fn count_missed(connection: &mut SqliteConnection, missed: &MissedSlots) -> Result<()> {
+    sqlx::query(
+        "update schedules set missed = missed + ?2, missed_until = max(coalesce(missed_until, ?3), ?3) where id = ?1",
+    )
+    .bind(missed.schedule_id.to_string())
+    .bind(rows::integer(missed.count))
+    .bind(missed.until.as_millis())
+    .execute(connection)
+    .await
+    .doing("count missed slots")?;
+    Ok(())
 }
 
 /// A source group.

@@ -4,8 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use restic_manager_core::model::{
-    Actor, Attachment, AuditRow, CredentialInfo, Host, Job, Repo, Run, RunKey, Schedule, Snapshot,
-    SourceGroup,
+    Actor, Attachment, AuditRow, CredentialInfo, Host, Job, MissedSoFar, Pending, Repo, Run, RunKey,
+    Schedule, Snapshot, SourceGroup,
 };
 use restic_manager_core::time::Timestamp;
 use serde::Serialize;
@@ -253,6 +253,7 @@ pub(super) fn schedule(row: &SqliteRow) -> Result<Schedule> {
         repo_ids: fields.json_opt("repo_ids")?,
         created_at: fields.at("created_at")?,
         updated_at: fields.at("updated_at")?,
+        missed: MissedSoFar { count: fields.number("missed")?, until: fields.at_opt("missed_until")? },
     })
 }
 
@@ -269,10 +270,16 @@ pub(super) fn run(row: &SqliteRow) -> Result<Run> {
         host_id: fields.parsed("host_id")?,
         state: fields.named("state")?,
         attempt: fields.number("attempt")?,
-        next_attempt_at: fields.at_opt("next_attempt_at")?,
+        pending: pending(&fields)?,
         why: fields.get("why")?,
         created_at: fields.at("created_at")?,
     })
+}
+
+fn pending(fields: &Fields<'_>) -> Result<Option<Pending>> {
+    let Some(since) = fields.at_opt("pending_since")? else { return Ok(None) };
+    let next_attempt_at = fields.at("next_attempt_at")?;
+    Ok(Some(Pending { cause: fields.named("pending_cause")?, since, next_attempt_at }))
 }
 
 pub(super) fn job(row: &SqliteRow) -> Result<Job> {

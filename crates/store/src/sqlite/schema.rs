@@ -15,6 +15,7 @@ use crate::{Result, StoreError};
 /// table that others refer to: with foreign keys on, the cascade would empty its children.
 const STEPS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
+    include_str!("../../migrations/sqlite/0002_pending_runs.sql"),
     include_str!("../../migrations/sqlite/0004_pending_hosts.sql"),
 ];
 

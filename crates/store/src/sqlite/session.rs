@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance, advance_all};
 use super::rows::{self, json};
-use super::{SqliteStore, hosts, wake};
+use super::{SqliteStore, adopt, hosts, wake};
 use crate::{JobMove, Result, TakeSession, TakenSession};
 
 pub(super) async fn take(store: &SqliteStore, take: TakeSession) -> Result<Option<TakenSession>> {
@@ -16,6 +16,9 @@ pub(super) async fn take(store: &SqliteStore, take: TakeSession) -> Result<Optio
     let Some(epoch) = meet(&mut tx, &take).await? else {
         return Ok(None);
     };
+    let mut touched = Touched::at(take.now);
+    adopt::adopt(&mut tx, &mut touched, take.host_id, &take.claims).await?;
+    touched.raise(&mut tx).await?;
     let committed_seq = join_spool(&mut tx, take.host_id, take.spool_id).await?;
     let (known, unknown): (Vec<Job>, Vec<Job>) = occupying(&mut tx, take.host_id)
         .await?

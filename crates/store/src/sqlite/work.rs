@@ -2,14 +2,14 @@
 
 use async_trait::async_trait;
 use restic_manager_core::id::{HostId, JobId, RunId};
-use restic_manager_core::model::{ActorKind, AuditEntry, Job, JobEvent, JobState, Run};
+use restic_manager_core::model::{ActorKind, AuditEntry, Job, JobEvent, JobState, PendingCause, Run};
 use restic_manager_core::time::Timestamp;
 use sqlx::AssertSqlSafe;
 
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance, advance_all, by_id};
 use super::rows::{self, Fields, JOB, ids};
-use super::{SqliteStore, audit, dispatch, hosts, jobs, plans, repos, session};
+use super::{SqliteStore, audit, dispatch, hosts, jobs, plans, reach, repos, session};
 use crate::{
     AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, FleetCounts,
     JobFilter, JobMove, JobRow, Listed, PageRequest, QueuedJob, Result, TakeSession, TakenSession, Work,
@@ -47,6 +47,7 @@ impl Work for SqliteStore {
         let mut tx = self.read(doing).await?;
         let queued = sqlx::query(AssertSqlSafe(queued_sql())).fetch_all(&mut *tx).await.doing(doing)?;
         let occupying = sqlx::query(AssertSqlSafe(occupying_sql())).fetch_all(&mut *tx).await.doing(doing)?;
+        let breakers = reach::breakers(&mut tx).await?;
         let queued = queued.iter().map(|row| {
             let fields = Fields::new(row, "job", "id");
             Ok(QueuedJob {
@@ -58,6 +59,7 @@ impl Work for SqliteStore {
         Ok(AdmissionView {
             queued: queued.collect::<Result<_>>()?,
             occupying: occupying.iter().map(rows::job).collect::<Result<_>>()?,
+            breakers,
         })
     }
 
@@ -85,6 +87,22 @@ impl Work for SqliteStore {
         if let Some(audit) = audit {
             audit::write(&mut tx, &audit).await?;
         }
+        tx.commit().await.doing(doing)?;
+        Ok(moved)
+    }
+
+    async fn put_off(&self, id: JobId, message: &str, now: Timestamp) -> Result<JobMove> {
+        let doing = "take back a job that could not be sent";
+        let mut tx = self.write(doing).await?;
+        let Some(job) = by_id(&mut tx, id).await? else { return Ok(JobMove::NotFound) };
+        // Cancelled in its stead where somebody asked for that.
+        let waits_again = job.run_id.is_none() || job.cancel_requested_at.is_some();
+        let event = if waits_again { JobEvent::Requeue } else { JobEvent::Withdraw };
+        let owes = (!waits_again).then_some(PendingCause::DispatchFailed);
+        let word = Word { owes, ..Word::new(now, message) };
+        let mut touched = Touched::at(now);
+        let moved = advance(&mut tx, &mut touched, id, event, &word).await?;
+        touched.raise(&mut tx).await?;
         tx.commit().await.doing(doing)?;
         Ok(moved)
     }

@@ -219,6 +219,7 @@ async fn plan(store: &dyn Store, host_id: HostId) -> GroupId {
         repo_ids: None,
         created_at: NOW,
         updated_at: NOW,
+        missed: restic_manager_core::model::MissedSoFar::default(),
     };
     let written = store.create_group(group.clone(), audit("group.created")).await.unwrap();
     assert!(matches!(written, PlanWritten::Done(_)), "{written:?}");
@@ -253,6 +254,7 @@ async fn session(store: &dyn Store, fleet: &Fleet) {
         schedule_version: 1,
         known_jobs: Vec::new(),
         now: NOW,
+        claims: Vec::new(),
     };
     assert!(store.take_session(take).await.unwrap().is_some());
 }

@@ -167,6 +167,7 @@ async fn session(store: &dyn Store, host: &Host, jobs: &[JobRow]) {
         schedule_version: 3,
         known_jobs: vec![running],
         now: NOW + MINUTE,
+        claims: Vec::new(),
     };
     let taken = store.take_session(take).await.unwrap().expect("the host");
     assert_eq!((taken.epoch, taken.committed_seq), (2, MESSAGES));

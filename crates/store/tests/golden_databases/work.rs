@@ -106,7 +106,7 @@ async fn job(agent: &mut Voice<'_>, state: JobState) {
 
 async fn started(agent: &mut Voice<'_>, job_id: JobId) {
     dispatch(agent.store, job_id).await;
-    agent.says(Effect::Started { job_id, at: NOW }).await;
+    agent.says(Effect::Started { job_id, at: NOW, adopt: None }).await;
 }
 
 fn queued(kind: JobKind, host_id: HostId, repo_id: RepoId) -> Job {
@@ -159,6 +159,7 @@ fn finished(job_id: JobId, state: FinalState) -> Effect {
         ..JobSummary::default()
     };
     Effect::Finished {
+        adopt: None,
         job_id,
         at: NOW,
         state,
@@ -180,7 +181,7 @@ async fn runs(agent: &mut Voice<'_>, group_id: GroupId) {
         host_id,
         state,
         attempt: 1,
-        next_attempt_at: None,
+        pending: None,
         why: why.map(str::to_owned),
         created_at: NOW,
     };
@@ -193,7 +194,7 @@ async fn runs(agent: &mut Voice<'_>, group_id: GroupId) {
         ..queued(JobKind::Backup, host_id, repo_id)
     };
     let runs = vec![FiredRun { run: missed, job: None }, FiredRun { run: open, job: Some(job) }];
-    agent.says(Effect::Fire { runs }).await;
+    agent.says(Effect::Fire { runs, missed: None }).await;
 }
 
 async fn reports(agent: &mut Voice<'_>) {

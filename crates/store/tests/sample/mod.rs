@@ -123,14 +123,14 @@ pub(crate) fn fires(host_id: HostId, repo_id: RepoId, count: usize) -> Effect {
             host_id,
             state: RunState::Open,
             attempt: 1,
-            next_attempt_at: None,
+            pending: None,
             why: None,
             created_at: NOW,
         };
         let job = Job { run_id: Some(run.id), slot: Some(slot), ..job(host_id, repo_id, JobKind::Backup) };
         FiredRun { run, job: Some(job) }
     };
-    Effect::Fire { runs: (0..count).map(fired).collect() }
+    Effect::Fire { runs: (0..count).map(fired).collect(), missed: None }
 }
 
 /// Effects with the numbers from `first` on.

@@ -14,6 +14,7 @@ mod hosts;
 mod jobs;
 mod log;
 mod maintenance;
+mod pending;
 mod repos;
 mod schedules;
 mod server;
@@ -38,6 +39,7 @@ pub(super) fn all() -> Vec<Route> {
         maintenance::routes(),
         admin_credentials::routes(),
         jobs::routes(),
+        pending::routes(),
         fleet::routes(),
     ]
     .into_iter()

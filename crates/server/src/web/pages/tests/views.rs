@@ -120,7 +120,7 @@ impl<'a> Fleet<'a> {
         };
         let outcome = store.dispatch(&[intent], now).await.unwrap();
         assert!(matches!(outcome.as_slice(), [DispatchOutcome::Dispatched(_)]), "{outcome:?}");
-        self.says(Effect::Started { job_id: id, at: now }).await;
+        self.says(Effect::Started { job_id: id, at: now, adopt: None }).await;
         self.house.clock.advance(MINUTE);
         id
     }
@@ -137,8 +137,18 @@ impl<'a> Fleet<'a> {
         let (at, message) = (self.house.clock.now(), message.to_owned());
         let hint = (state == FinalState::Failed).then(|| "look at `web1`".to_owned());
         let summary = Box::new(summary);
-        self.says(Effect::Finished { job_id, at, state, class, exit_code: Some(1), message, hint, summary })
-            .await;
+        self.says(Effect::Finished {
+            job_id,
+            at,
+            state,
+            class,
+            exit_code: Some(1),
+            message,
+            hint,
+            summary,
+            adopt: None,
+        })
+        .await;
         job_id
     }
 
