@@ -20,6 +20,7 @@
 )]
 
 pub mod accounts;
+pub mod adopting;
 pub mod announcing;
 pub mod attachments;
 pub mod audit;
@@ -33,6 +34,7 @@ pub mod hosts;
 pub mod logs;
 pub mod maintenance;
 pub mod paging;
+pub mod pending_runs;
 pub mod plans;
 pub mod preconditions;
 pub mod queueing;
@@ -129,6 +131,16 @@ macro_rules! contract_clauses {
                 a_second_claim_replaces_the_token
                 a_claim_needs_an_approval
                 an_approval_goes_with_its_host
+            }
+            adopting {
+                a_claim_makes_its_run_and_its_job_once
+                a_claim_ends_what_the_server_had_for_its_slot
+                a_claim_under_a_taken_number_gets_the_next
+                a_start_or_an_end_adopts_its_own_job
+                a_claim_takes_the_place_of_older_slots
+                a_slot_that_ran_twice_is_audited
+                a_host_claims_its_own_slots_only
+                a_superseded_job_leaves_no_run_stuck
             }
             attachments {
                 an_attachment_is_read_with_what_is_around_it
@@ -271,6 +283,16 @@ macro_rules! contract_clauses {
                 pages_of_one_row_list_every_row
                 a_text_that_is_no_cursor_is_refused
             }
+            pending_runs {
+                a_job_that_could_not_be_sent_is_put_off
+                an_attempt_settles_what_is_owed
+                an_attempt_is_planned_or_given_up
+                a_settlement_on_an_old_state_is_stale
+                one_settlement_wins_however_many_try
+                what_is_due_is_found_by_time_and_host
+                pending_runs_are_listed_and_counted
+                hosts_out_of_reach_open_the_breaker
+            }
             plans {
                 a_group_has_its_name_and_tag_for_itself_on_its_host
                 a_group_name_is_given_once_however_many_try
@@ -390,8 +412,9 @@ macro_rules! contract_clauses {
 
 #[cfg(test)]
 mod tests {
-    const PARTS: [(&str, &str); 22] = [
+    const PARTS: [(&str, &str); 24] = [
         ("accounts", include_str!("accounts.rs")),
+        ("adopting", include_str!("adopting.rs")),
         ("announcing", include_str!("announcing.rs")),
         ("attachments", include_str!("attachments.rs")),
         ("audit", include_str!("audit.rs")),
@@ -404,6 +427,7 @@ mod tests {
         ("logs", include_str!("logs.rs")),
         ("maintenance", include_str!("maintenance.rs")),
         ("paging", include_str!("paging.rs")),
+        ("pending_runs", include_str!("pending_runs.rs")),
         ("plans", include_str!("plans.rs")),
         ("preconditions", include_str!("preconditions.rs")),
         ("queueing", include_str!("queueing.rs")),
