@@ -47,12 +47,17 @@ pub struct Fires {
 /// in the future shows that the clock is wrong, or was: nothing fires until the server confirmed the time, and from then on the
 /// future is forgotten. A slot that came while the machine was asleep or switched off fires once it has been awake for [`SETTLE`].
 pub fn fires(plan: &ScheduleSet, book: &SlotBook, clocks: &Clocks) -> Fires {
+    fires_settled(plan, book, clocks, SETTLE)
+}
+
+/// [`fires`] with another time than [`SETTLE`] for which a machine is left alone, in milliseconds.
+pub fn fires_settled(plan: &ScheduleSet, book: &SlotBook, clocks: &Clocks, settle: i64) -> Fires {
     let mut fires = Fires::default();
     for schedule in &plan.schedules {
         let Some(fire) = newest_slot(schedule, book, clocks) else { continue };
         let slept_through = fire.slot < clocks.now - clocks.awake_for;
-        if slept_through && clocks.awake_for < SETTLE {
-            fires.settles_in = Some(SETTLE - clocks.awake_for);
+        if slept_through && clocks.awake_for < settle {
+            fires.settles_in = Some(settle - clocks.awake_for);
         } else {
             fires.due.push(fire);
         }
