@@ -23,6 +23,7 @@ use super::stored::StoredJob;
 use super::{JobOrder, JobTimes, Supervisor, backup};
 use crate::process::now;
 use crate::restic::ResticBinary;
+use crate::state::write_atomically;
 
 /// Where it is kept which part of its job a main command is.
 const STEP: &str = "step";
@@ -125,7 +126,7 @@ impl Context {
         let dir = run_folder(&self.dir, self.started);
         make_folder(&dir)?;
         if let Some(step) = self.step {
-            std::fs::write(dir.join(STEP), step.to_string())?;
+            write_atomically(&dir.join(STEP), step.to_string().as_bytes())?;
         }
         Ok(dir)
     }

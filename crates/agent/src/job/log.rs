@@ -11,6 +11,7 @@ use restic_manager_core::wire::{AgentMessage, LogBatch};
 use tokio::sync::mpsc;
 
 use super::redact::Redactor;
+use crate::journal;
 use crate::process::{RawLine, now};
 
 /// Bytes of text after which a batch is sent at once.
@@ -138,7 +139,9 @@ impl JobLog {
     fn checkpoint(&mut self) {
         let Some(file) = &mut self.checkpoints else { return };
         let Position { run, stdout, stderr } = self.position;
-        if file.write_all(format!("{} {run} {stdout} {stderr}\n", self.next).as_bytes()).is_err() {
+        let line = journal::line(&format!("{} {run} {stdout} {stderr}", self.next));
+        // On a line of its own, also behind one that a full disk tore.
+        if file.write_all(&[b"\n", &line[..]].concat()).is_err() {
             self.checkpoints = None;
         }
     }
@@ -155,9 +158,9 @@ fn without_terminal(text: &str) -> &str {
 
 /// The checkpoint of line `next`, or the newest before it: then some lines are told twice, and none is left out.
 fn read_checkpoint(dir: &Path, next: u64) -> Position {
-    let text = std::fs::read_to_string(dir.join(CHECKPOINTS)).unwrap_or_default();
-    let parsed = text.lines().filter_map(|line| {
-        let mut numbers = line.split(' ').map(str::parse::<u64>);
+    let bytes = std::fs::read(dir.join(CHECKPOINTS)).unwrap_or_default();
+    let parsed = journal::lines(&bytes).filter_map(|line| {
+        let mut numbers = line.json?.split(' ').map(str::parse::<u64>);
         let mut number = || numbers.next()?.ok();
         let (n, run) = (number()?, u32::try_from(number()?).ok()?);
         Some((n, Position { run, stdout: number()?, stderr: number()? }))
@@ -257,5 +260,30 @@ mod tests {
         assert_eq!(later.next, 2);
         assert_eq!(later.resume(temp.path(), 0), Position::default());
         assert_eq!(later.resume(temp.path(), 9), Position { run: 1, stdout: 30, stderr: 3 });
+    }
+
+    #[tokio::test]
+    async fn a_torn_checkpoint_leaves_no_line_of_restics_out() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join(CHECKPOINTS);
+        let (mut first, _messages) = log();
+        first.keep_checkpoints(temp.path());
+        for n in 1..=2 {
+            first
+                .restic(LogStream::Stdout, &raw(b"x"), Position { run: 1, stdout: n * 100, stderr: 0 })
+                .await;
+            first.flush().await;
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let second = whole.len() / 2;
+        for cut in second + 1..whole.len() {
+            std::fs::write(&path, &whole[..cut]).unwrap();
+            let (mut later, _messages) = log();
+            assert_eq!(later.resume(temp.path(), 2).stdout, 100, "cut at {cut}");
+            later.keep_checkpoints(temp.path());
+            later.restic(LogStream::Stdout, &raw(b"y"), Position { run: 1, stdout: 300, stderr: 0 }).await;
+            later.flush().await;
+            assert_eq!(log().0.resume(temp.path(), 3).stdout, 300, "what follows counts, cut at {cut}");
+        }
     }
 }

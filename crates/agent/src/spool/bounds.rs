@@ -1,10 +1,11 @@
 //! What happens when there is too much, or no room.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use restic_manager_core::wire::LogGap;
 use tracing::{error, warn};
 
+use super::segment::{GiveWay, Segment};
 use super::{Spool, SpoolError, failed};
 use crate::state::write_atomically;
 
@@ -12,25 +13,31 @@ use crate::state::write_atomically;
 const RESERVE_BYTES: usize = 256 << 10;
 
 impl Spool {
-    /// Lets log lines give way, oldest first, when there is too much.
+    /// Lets log lines give way when there is too much, the oldest first; each job's first and last ones only when that is not enough.
     pub(super) fn keep_bounded(&mut self) -> Result<(), SpoolError> {
         if self.bytes() <= self.limit {
             return Ok(());
         }
         // Down to three quarters, so that not every further line rewrites a file.
         let enough = self.limit / 4 * 3;
-        if self.segments.back().is_some_and(|segment| segment.log_bytes > 0) {
+        if self.segments.back().is_some_and(|segment| segment.log_bytes + segment.edge_bytes > 0) {
             self.begin_segment()?;
         }
         self.reading = None;
-        for at in 0..self.segments.len() {
-            if self.bytes() <= enough {
-                break;
-            }
-            let segment = &mut self.segments[at];
-            if segment.log_bytes > 0 {
-                segment.give_way().map_err(failed("rewrite", &segment.path))?;
-                warn!(file = %segment.path.display(), "the spool is full; log lines of unacknowledged jobs were given up");
+        for what in [GiveWay::Middles(&self.ended_lines), GiveWay::Everything] {
+            for at in 0..self.segments.len() {
+                if self.segments.iter().map(|segment| segment.bytes).sum::<u64>() <= enough {
+                    return Ok(());
+                }
+                let segment = &mut self.segments[at];
+                let gives = match what {
+                    GiveWay::Middles(_) => segment.log_bytes > 0,
+                    GiveWay::Everything => segment.log_bytes + segment.edge_bytes > 0,
+                };
+                if gives {
+                    segment.give_way(what).map_err(failed("rewrite", &segment.path))?;
+                    warn!(file = %segment.path.display(), "the spool is full; log lines of unacknowledged jobs were given up");
+                }
             }
         }
         Ok(())
@@ -38,7 +45,7 @@ impl Spool {
 
     /// Whether it is full of what must not be given up.
     pub(super) fn is_full_of_duties(&self) -> bool {
-        let logs: u64 = self.segments.iter().map(|segment| segment.log_bytes).sum();
+        let logs: u64 = self.segments.iter().map(|segment| segment.log_bytes + segment.edge_bytes).sum();
         self.bytes() - logs >= self.limit / 4 * 3
     }
 
@@ -51,7 +58,7 @@ impl Spool {
     }
 
     pub(super) fn reserve(&self) -> PathBuf {
-        self.folder.join("reserve")
+        reserve(&self.folder)
     }
 
     /// Best effort: a disk that has no room for it has other worries.
@@ -59,6 +66,28 @@ impl Spool {
         let path = self.reserve();
         if !path.exists() && write_atomically(&path, &vec![0xff; RESERVE_BYTES]).is_err() {
             let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+fn reserve(folder: &Path) -> PathBuf {
+    folder.join("reserve")
+}
+
+/// Sets aside what a crash tore; where the disk has no room for that, it is cut off. A spool is opened on a full disk too.
+pub(super) fn repair(folder: &Path, segment: &mut Segment, damaged: &[u8]) -> Result<(), SpoolError> {
+    let aside = segment.set_aside(damaged).or_else(|_| {
+        let _ = std::fs::remove_file(reserve(folder));
+        segment.set_aside(damaged)
+    });
+    match aside {
+        Ok(aside) => {
+            warn!(file = %aside.display(), "the spool had damaged lines; they are set aside");
+            Ok(())
+        }
+        Err(error) => {
+            warn!(file = %segment.path.display(), bytes = damaged.len(), %error, "damaged lines of the spool cannot be set aside");
+            segment.cut_torn_end().map_err(failed("shorten", &segment.path))
         }
     }
 }

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use restic_manager_core::id::{JobId, SpoolId};
+use restic_manager_core::id::{JobId, ScheduleId, SpoolId};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, Frame, LogGap, MAX_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,8 @@ use tracing::warn;
 
 use crate::random;
 use crate::state::{sync_dir, write_atomically};
-use segment::{Place, Segment, lost_lines};
+use bounds::repair;
+use segment::{Place, Segment, Worth, lost_lines};
 
 /// How many messages may wait for their `fsync`.
 pub const UNSYNCED: u64 = 64;
@@ -71,6 +72,10 @@ pub struct Spool {
     unsynced: u64,
     /// Jobs whose last word is still here, by its number.
     ended: BTreeMap<u64, JobId>,
+    /// How many log lines those had.
+    ended_lines: BTreeMap<JobId, u64>,
+    /// The newest fire of each schedule, by number and slot.
+    fires: BTreeMap<ScheduleId, (u64, Timestamp)>,
     /// Log lines of jobs that are not over: the number behind the last one written.
     lines: BTreeMap<JobId, u64>,
     /// Log lines that could not be written.
@@ -94,17 +99,20 @@ impl Spool {
     /// Those of the operating system.
     pub fn open(folder: &Path, limit: u64, now: Timestamp) -> Result<Self, SpoolError> {
         let mut ended = BTreeMap::new();
+        let mut fires = BTreeMap::new();
         let mut lines = BTreeMap::new();
         let mut segments = VecDeque::new();
         for (first, path) in segment_files(folder).map_err(failed("read", folder))? {
-            let (segment, found) = Segment::scan(path.clone(), first).map_err(failed("read", &path))?;
-            if let Some(aside) = found.set_aside {
-                warn!(file = %aside.display(), "the spool had damaged lines; they are set aside");
+            let (mut segment, found) = Segment::scan(path.clone(), first).map_err(failed("read", &path))?;
+            if !found.damaged.is_empty() {
+                repair(folder, &mut segment, &found.damaged)?;
             }
             ended.extend(found.ended);
+            fires.extend(found.fires);
             lines.extend(found.lines);
             segments.push_back(segment);
         }
+        let ended_lines = ended_lines(&ended, &mut lines);
         let was_lost = segments.is_empty();
         if was_lost {
             segments.push_back(Segment::create(folder, 1).map_err(failed("create a file in", folder))?);
@@ -128,6 +136,8 @@ impl Spool {
             forgotten,
             unsynced: 0,
             ended,
+            ended_lines,
+            fires,
             lines,
             lost: BTreeMap::new(),
             reading: None,
@@ -172,6 +182,14 @@ impl Spool {
         jobs.sort_unstable();
         jobs.dedup();
         jobs
+    }
+
+    /// Schedules whose newest fire is not acknowledged yet, each with the slot.
+    pub fn unacknowledged_fires(&self) -> impl Iterator<Item = (ScheduleId, Timestamp)> {
+        let waits = |(schedule, (seq, slot)): (&ScheduleId, &(u64, Timestamp))| {
+            (*seq > self.forgotten).then_some((*schedule, *slot))
+        };
+        self.fires.iter().filter_map(waits)
     }
 
     /// The number behind the last log line of a job that this spool saw; none when it saw none, or forgot.
@@ -258,7 +276,10 @@ impl Spool {
     /// Those of the operating system; what could not be deleted is deleted later.
     pub fn forget(&mut self, seq: u64) -> Result<(), SpoolError> {
         self.forgotten = self.forgotten.max(seq.min(self.last));
-        self.ended = self.ended.split_off(&(self.forgotten + 1));
+        let untold = self.ended.split_off(&(self.forgotten + 1));
+        for job in std::mem::replace(&mut self.ended, untold).values() {
+            self.ended_lines.remove(job);
+        }
         if self.forgotten == self.last {
             self.reading = None;
             if self.segments.back().is_some_and(|segment| segment.bytes >= RENEW_BYTES) {
@@ -317,15 +338,17 @@ impl Spool {
             self.begin_segment()?;
         }
         let Some(segment) = self.segments.back_mut() else { unreachable!("a spool has a segment") };
-        let is_log = matches!(message, AgentMessage::LogStream(_));
         segment
-            .append(&mut self.active, self.next, &frame, is_log)
+            .append(&mut self.active, self.next, &frame, Worth::of(message, frame.len()))
             .map_err(failed("write to", &segment.path))?;
         if let AgentMessage::JobFinished(_) | AgentMessage::JobRefused(_) = message
             && let Some(job) = message.job_id()
         {
             self.ended.insert(self.next, job);
-            self.lines.remove(&job);
+            self.ended_lines.extend(self.lines.remove(&job).map(|lines| (job, lines)));
+        }
+        if let AgentMessage::ScheduleFire(fire) = message {
+            self.fires.insert(fire.schedule_id, (self.next, fire.slot));
         }
         if let Some(lines) = lost_lines(message) {
             self.lines.insert(lines.job_id, lines.to);
@@ -374,6 +397,11 @@ fn segment_files(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     files.sort_unstable();
     Ok(files)
+}
+
+/// Takes the lines of jobs that are over out of those of all.
+fn ended_lines(ended: &BTreeMap<u64, JobId>, lines: &mut BTreeMap<JobId, u64>) -> BTreeMap<JobId, u64> {
+    ended.values().filter_map(|job| Some((*job, lines.remove(job)?))).collect()
 }
 
 /// The spool's id: the stored one, or a new one where there is none to trust.

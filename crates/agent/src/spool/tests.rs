@@ -169,6 +169,59 @@ fn log_lines_give_way_by_named_gaps_and_ends_never_do() {
 }
 
 #[test]
+fn of_the_log_of_a_job_the_first_and_the_last_lines_give_way_last() {
+    let temp = tempfile::tempdir().unwrap();
+    let (limit, count) = (4 << 20, 6_000);
+    let mut spool = Spool::open(temp.path(), limit, NOW).unwrap();
+    let text = "x".repeat(700);
+    for round in 0..3 {
+        spool.append(&started(round)).unwrap();
+        for n in 0..count {
+            spool.append(&log(round, n, &text)).unwrap();
+        }
+        spool.append(&finished(round)).unwrap();
+    }
+    let kept = all(&mut spool);
+    for round in 0..3 {
+        let lines = kept.iter().filter_map(|(_, message)| match message {
+            AgentMessage::LogStream(batch) if batch.job_id == job(round) => Some(batch.lines[0].n),
+            _ => None,
+        });
+        let lines: Vec<u64> = lines.collect();
+        for n in (0..100).chain(count - 99..count) {
+            assert!(lines.contains(&n), "line {n} of job {round}");
+        }
+        assert!(lines.len() < count as usize || round == 2, "those between gave way");
+    }
+    // Where even these are too much, they go too, and the ends stay.
+    let mut spool = Spool::open(temp.path(), 200 << 10, NOW).unwrap();
+    spool.append(&started(9)).unwrap();
+    assert!(spool.bytes() <= 200 << 10, "{} bytes", spool.bytes());
+    let ends =
+        all(&mut spool).into_iter().filter(|(_, message)| matches!(message, AgentMessage::JobFinished(_)));
+    assert_eq!(ends.count(), 3);
+}
+
+#[test]
+fn fires_are_known_until_they_are_acknowledged_through_a_restart() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spool = open(temp.path());
+    let slots = |spool: &Spool| -> Vec<i64> {
+        spool.unacknowledged_fires().map(|(_, slot)| slot.as_millis()).collect()
+    };
+    let first = spool.append(&fire(5)).unwrap();
+    assert_eq!(slots(&spool), [5]);
+    let second = spool.append(&fire(9)).unwrap();
+    assert_eq!(slots(&spool), [9], "the newest of the schedule");
+    spool.forget(first).unwrap();
+    drop(spool);
+    let mut again = open(temp.path());
+    assert_eq!(slots(&again), [9]);
+    again.forget(second).unwrap();
+    assert!(slots(&again).is_empty());
+}
+
+#[test]
 fn a_spool_full_of_ends_takes_further_ends_and_turns_lines_into_gaps() {
     let temp = tempfile::tempdir().unwrap();
     let mut spool = Spool::open(temp.path(), 4_000, NOW).unwrap();

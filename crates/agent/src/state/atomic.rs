@@ -34,6 +34,16 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// Takes half a line off the end of a file of lines, and answers its length. No room on the disk is needed for that.
+pub(crate) fn cut_torn_end(path: &Path) -> io::Result<u64> {
+    let bytes = std::fs::read(path)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) as u64;
+    let file = File::options().write(true).open(path)?;
+    file.set_len(whole)?;
+    file.sync_all()?;
+    Ok(whole)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
@@ -49,6 +59,17 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"two");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn half_a_line_at_the_end_is_cut_off_and_nothing_else() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("x");
+        for (text, left) in [("a\nb", "a\n"), ("a\n", "a\n"), ("a", ""), ("", "")] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(cut_torn_end(&path).unwrap(), left.len() as u64);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), left);
+        }
     }
 
     #[test]

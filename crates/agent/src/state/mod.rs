@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+pub(crate) use atomic::cut_torn_end;
 pub use atomic::{sync_dir, write_atomically};
 pub use enrolment::Enrolment;
 pub use identity::{Identity, os_hostname};
