@@ -1,4 +1,4 @@
-//! The two clocks of the machine: the one on the wall, and the one that never goes back.
+//! The clocks of the machine: the one on the wall, and two that never go back.
 
 use restic_manager_core::time::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -11,6 +11,23 @@ pub(crate) fn wall() -> Timestamp {
 /// Milliseconds on a clock that never goes back and counts while the machine sleeps.
 pub(crate) fn boot() -> i64 {
     millis(ClockId::Boottime)
+}
+
+/// What all clocks of the machine say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// The wall clock.
+    pub(crate) wall: Timestamp,
+    /// Milliseconds on a clock that never goes back and counts while the machine sleeps.
+    pub(crate) boot: i64,
+    /// The same on one that stands still meanwhile.
+    pub(crate) awake: i64,
+}
+
+/// Reads all clocks.
+pub(crate) fn read() -> Reading {
+    let awake = millis(ClockId::Monotonic);
+    Reading { wall: wall(), boot: boot(), awake }
 }
 
 fn millis(clock: ClockId) -> i64 {

@@ -7,6 +7,7 @@ use restic_manager_core::announce::Fingerprint;
 use restic_manager_core::api::{EnrollRequest, EnrollResponse};
 use restic_manager_core::secret::Secret;
 
+use crate::agent::forget_contact;
 use crate::announcing::ask;
 use crate::clock;
 use crate::secrets::{Secrets, SecretsError};
@@ -195,6 +196,7 @@ impl Enrolling {
         for folder in ["spool", "plan"] {
             remove(&self.state.join(folder))?;
         }
+        forget_contact(&self.state)?;
         if self.replaces {
             self.secrets.forget_credentials()?;
         }
@@ -223,6 +225,7 @@ mod tests {
 
     use restic_manager_core::id::{JobId, RepoId};
     use restic_manager_core::model::{CredentialKind, CredentialSecret};
+    use restic_manager_core::slots::Claimant;
     use restic_manager_core::time::Timestamp;
     use restic_manager_core::wire::{AgentMessage, ConfigUpdate, JobStarted};
 
@@ -296,7 +299,8 @@ mod tests {
         let mut spool = open_spool();
         spool.append(&AgentMessage::JobStarted(JobStarted { job_id, at, run: None })).unwrap();
         spool.sync().unwrap();
-        open_ledger().claim(job_id, None, 1, at).unwrap();
+        std::fs::write(dir.join("last-contact.json"), "{\"at\":1}").unwrap();
+        open_ledger().claim(job_id, None, 1, Claimant::Server, at).unwrap();
         let secret = CredentialSecret {
             url: "/srv/repo".into(),
             password: Secret::new("old-pw"),
@@ -320,6 +324,7 @@ mod tests {
         assert_eq!(anew.last_seq(), 0);
         assert_ne!(anew.id(), spool.id());
         assert_eq!(open_ledger().standing(job_id), None);
+        assert_eq!(crate::agent::last_contact(&dir).unwrap(), None);
         assert!(open_secrets().repos(CredentialKind::Repo).is_empty());
         assert_eq!(open_secrets().token().unwrap().expose(), "rma_new");
     }

@@ -2,6 +2,7 @@
 
 use restic_manager_core::id::JobId;
 use restic_manager_core::model::CredentialKind;
+use restic_manager_core::slots::{Claimant, Standing, Verdict};
 use restic_manager_core::wire::{
     AgentMessage, CommandRun, JobRefused, JobStarted, RefusedReason, ServerMessage, Welcome, WireError,
 };
@@ -9,7 +10,6 @@ use tracing::{error, info, warn};
 
 use super::{Agent, Assignment, JobRunner};
 use crate::clock;
-use crate::ledger::{Standing, Verdict};
 use crate::session::in_words;
 
 impl<R: JobRunner> Agent<R> {
@@ -42,8 +42,12 @@ impl<R: JobRunner> Agent<R> {
             warn!(seconds = skew / 1_000, "this clock and the server's differ");
         }
         self.clock.compare(welcome.clock, now);
+        if welcome.spool_id == self.spool.id() && welcome.acked_seq < self.spool.next_seq() {
+            // Before anything is begun: a fire among them is the server's.
+            self.acknowledged(welcome.acked_seq);
+        }
         self.timers.slots_changed();
-        self.connected = Some((now, welcome.epoch));
+        self.session_stands(now, welcome.epoch);
         self.last_error = None;
         self.timers.status_changed();
         if welcome.acked_seq >= self.spool.next_seq() {
@@ -51,7 +55,10 @@ impl<R: JobRunner> Agent<R> {
                 "the server knows of messages that this spool never wrote: its folder is an older copy; begun anew"
             );
             match self.spool.begin_new_life(now) {
-                Ok(()) => self.session.start_over(&self.spool),
+                Ok(()) => {
+                    self.session_gone();
+                    self.session.start_over(&self.spool);
+                }
                 Err(error) => self.trouble(format!("the spool cannot be begun anew: {error}")),
             }
         }
@@ -91,7 +98,9 @@ impl<R: JobRunner> Agent<R> {
         let dir = self.job_dir(job_id);
         // What an attempt left that never started must not be taken for this one.
         let _ = std::fs::remove_dir_all(&dir);
-        if let Err(error) = self.ledger.claim(job_id, command.run, command.attempt, clock::wall()) {
+        if let Err(error) =
+            self.ledger.claim(job_id, command.run, command.attempt, Claimant::Server, clock::wall())
+        {
             let message = match std::error::Error::source(&error) {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),
@@ -109,8 +118,8 @@ impl<R: JobRunner> Agent<R> {
             Standing::Claimed | Standing::Lost => {}
             Standing::Running => {
                 if let Some(job) = self.lanes.get(job_id) {
-                    let at = job.since();
-                    self.say(AgentMessage::JobStarted(JobStarted { job_id, at, run: None }));
+                    let (at, run) = (job.since(), self.ledger.own_claim(job_id));
+                    self.say(AgentMessage::JobStarted(JobStarted { job_id, at, run }));
                 }
             }
             Standing::Ended(_) => match self.ledger.ending(job_id) {

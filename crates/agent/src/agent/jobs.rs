@@ -7,6 +7,7 @@ use restic_manager_core::id::{JobId, RepoId};
 use restic_manager_core::model::{CredentialKind, CredentialSecret, FinalState, JobKind, JobSummary};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::secret::Secret;
+use restic_manager_core::slots::Standing;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, CommandRun, JobFinished};
 use tokio::sync::mpsc;
@@ -14,10 +15,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{Agent, Assignment, JobRunner, RunningNow};
+use super::{Agent, Assignment, JobRunner, RunningNow, own};
 use crate::clock;
 use crate::job::read_stored_job;
-use crate::ledger::Standing;
 use crate::secrets::Credential;
 use crate::spool::SpoolError;
 use crate::state::write_atomically;
@@ -106,9 +106,10 @@ impl<R: JobRunner> Agent<R> {
     }
 
     pub(super) fn job_said(&mut self, job: JobId, message: Option<AgentMessage>) {
-        let Some(message) = message else { return self.job_is_over(job) };
-        match &message {
+        let Some(mut message) = message else { return self.job_is_over(job) };
+        match &mut message {
             AgentMessage::JobStarted(started) => {
+                started.run = self.ledger.own_claim(started.job_id);
                 let noted = self.ledger.started(started.job_id);
                 self.noted(noted);
                 if let Some(job) = self.lanes.get_mut(job) {
@@ -116,6 +117,7 @@ impl<R: JobRunner> Agent<R> {
                 }
             }
             AgentMessage::JobFinished(finished) => {
+                finished.run = self.ledger.own_claim(finished.job_id);
                 info!(job = %finished.job_id, state = ?finished.state, class = ?finished.class, "{}", finished.message);
                 // Ledger first: whoever crashes between the two says the end again from there.
                 let noted = self.ledger.finished(finished);
@@ -146,12 +148,13 @@ impl<R: JobRunner> Agent<R> {
         }
         if !job.ended {
             error!(job = %job.id(), "the task of a job ended without a word");
-            let finished = without_a_word(job.id());
+            let finished = JobFinished { run: self.ledger.own_claim(job.id()), ..without_a_word(job.id()) };
             let noted = self.ledger.finished(&finished);
             self.noted(noted);
             self.say(AgentMessage::JobFinished(Box::new(finished)));
         }
-        if self.unsaid.is_empty() {
+        // What is not on disk yet, the next agent learns from there.
+        if self.unsaid.is_empty() && !self.ledger.waits() {
             remove(&self.job_dir(job.id()));
         }
         self.timers.status_changed();
@@ -212,11 +215,19 @@ impl<R: JobRunner> Agent<R> {
             }
         }
         for job in self.ledger.open_jobs() {
-            if self.lanes.get(job).is_none() {
-                warn!(%job, "a job was taken by an earlier agent and left no trace; it counts as lost");
-                let noted = self.ledger.lost(job);
-                self.noted(noted);
+            if self.lanes.get(job).is_some() {
+                continue;
             }
+            let now = clock::wall();
+            match self.ledger.own_claim(job) {
+                // Spool first: whoever crashes between the two says it again.
+                Some(claim) => self.own_job_is_lost(claim, now),
+                None => {
+                    warn!(%job, "a job was taken by an earlier agent and left no trace; it counts as lost");
+                }
+            }
+            let noted = self.ledger.lost(job, now);
+            self.noted(noted);
         }
     }
 
@@ -228,7 +239,9 @@ impl<R: JobRunner> Agent<R> {
             if let Ok(Some(finished)) = self.ledger.ending(job) {
                 self.say(AgentMessage::JobFinished(Box::new(finished)));
             }
-            remove(&dir);
+            if self.unsaid.is_empty() {
+                remove(&dir);
+            }
             return None;
         }
         let stored = match read_stored_job(&dir) {
@@ -239,13 +252,14 @@ impl<R: JobRunner> Agent<R> {
             }
             Err(error) => {
                 error!(%job, %error, dir = %dir.display(), "what an earlier agent left of a job cannot be read");
+                set_aside(&dir, &error);
                 return None;
             }
         };
         let (command, since) = (stored.command, stored.accepted_at);
         if standing.is_none() {
             // The ledger was lost; the job runs all the same.
-            let noted = self.ledger.claim(job, command.run, command.attempt, since);
+            let noted = self.ledger.claim(job, command.run, command.attempt, own::claimant(&command), since);
             self.noted(noted);
         }
         let counted = std::fs::read_to_string(dir.join(LINES)).ok().and_then(|text| text.trim().parse().ok());
@@ -277,6 +291,19 @@ fn remove(dir: &Path) {
         Err(error) => {
             warn!(dir = %dir.display(), %error, "the folder of a job that is over cannot be removed");
         }
+    }
+}
+
+/// A folder that is damaged is kept for whoever wants to look, and in nobody's way.
+fn set_aside(dir: &Path, error: &std::io::Error) {
+    match error.kind() {
+        std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof => {}
+        _ => return,
+    }
+    let aside = dir.with_extension("damaged");
+    match std::fs::rename(dir, &aside) {
+        Ok(()) => warn!(folder = %aside.display(), "the folder of a damaged job is set aside"),
+        Err(error) => warn!(dir = %dir.display(), %error, "the folder of a damaged job cannot be set aside"),
     }
 }
 

@@ -5,9 +5,10 @@
 
 mod clockwatch;
 mod commands;
-mod firing;
+mod contact;
 mod jobs;
 mod lanes;
+mod own;
 mod runner;
 mod status;
 mod tick;
@@ -33,9 +34,13 @@ use crate::session::{Session, SessionEvent};
 use crate::spool::{Spool, SpoolError};
 use crate::state::{Enrolment, Identity, StateDir, StateError, StateLock};
 use clockwatch::ClockWatch;
+use contact::LastContact;
+pub(crate) use contact::forget_contact;
+pub use contact::{ALONE_FOR_TOO_LONG, last_contact};
 use lanes::Lanes;
+use own::Own;
 pub use runner::{Assignment, JobRunner, ResticRunner, ResticSeen};
-pub use status::{LastError, NextSlot, RunningNow, Status};
+pub use status::{LastError, NextSlot, RunningNow, Status, WaitingRun};
 use tick::Timers;
 use told::Told;
 
@@ -54,6 +59,12 @@ pub struct AgentConfig {
     pub on_stop: OnStop,
     /// How many bytes of unacknowledged messages are kept.
     pub spool_limit: u64,
+    /// How long it waits for its server before it does a slot by itself.
+    pub offline_grace: Duration,
+    /// How long a machine that woke up, or an agent that was started, leaves slots alone that came meanwhile.
+    pub settle: Duration,
+    /// After how long without any session scheduled backups stop; none for never.
+    pub stop_without_server_after: Option<Duration>,
 }
 
 /// What happens to running jobs when the agent stops.
@@ -116,7 +127,10 @@ pub struct Agent<R> {
     /// Messages for which the disk had no room yet, in order.
     unsaid: VecDeque<AgentMessage>,
     told: Told,
+    own: Own,
+    contact: LastContact,
     clock: ClockWatch,
+    settle: i64,
     timers: Timers,
     started_at: Timestamp,
     connected: Option<(Timestamp, i64)>,
@@ -140,7 +154,8 @@ impl<R: JobRunner> Agent<R> {
     ///
     /// It is not enrolled, another agent runs in the directory, or a file is damaged; [`AgentError::hint`] says what to do.
     pub fn open(config: AgentConfig, runner: R) -> Result<Self, AgentError> {
-        let now = clock::wall();
+        let clocks = clock::read();
+        let now = clocks.wall;
         let state = StateDir::open(&config.state_dir)?;
         let enrolment = Enrolment::load(&state)?;
         let lock = state.lock()?;
@@ -157,6 +172,9 @@ impl<R: JobRunner> Agent<R> {
         state.folder("jobs")?;
         Ok(Self {
             session: Session::new(server.clone(), token, &spool),
+            contact: LastContact::load(&state, clocks.boot),
+            own: Own::new(config.offline_grace, config.stop_without_server_after, now, clocks.boot),
+            settle: i64::try_from(config.settle.as_millis()).unwrap_or(i64::MAX),
             state,
             enrolment,
             server,
@@ -172,8 +190,8 @@ impl<R: JobRunner> Agent<R> {
             lanes: Lanes::default(),
             unsaid: VecDeque::new(),
             told: Told::default(),
-            clock: ClockWatch::new(now, clock::boot()),
-            timers: Timers::new(clock::boot()),
+            clock: ClockWatch::new(clocks),
+            timers: Timers::new(clocks.boot),
             started_at: now,
             connected: None,
             last_error: None,
@@ -245,7 +263,7 @@ impl<R: JobRunner> Agent<R> {
         if let Err(error) = self.spool.sync() {
             warn!(%error, "the spool cannot be synced");
         }
-        self.connected = None;
+        self.session_gone();
         self.write_status();
         // What does not get through in time is said by the next agent.
         let _ = tokio::time::timeout(LAST_WORDS, self.session.flush(&mut self.spool)).await;
@@ -263,7 +281,7 @@ impl<R: JobRunner> Agent<R> {
             SessionEvent::Acknowledged(seq) => self.acknowledged(seq),
             SessionEvent::Down { why, code } => {
                 self.secrets.forget_passing();
-                self.connected = None;
+                self.session_gone();
                 self.coded_trouble(code, why);
             }
         }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use restic_manager_core::id::{HostId, JobId, ScheduleId};
-use restic_manager_core::model::JobKind;
+use restic_manager_core::model::{JobKind, RunKey};
 use restic_manager_core::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +31,21 @@ pub struct Status {
     pub connected_since: Option<Timestamp>,
     /// The session's number.
     pub epoch: Option<i64>,
+    /// When a session last stood; none when there never was one.
+    #[serde(default)]
+    pub last_contact: Option<Timestamp>,
+    /// Since when this agent has no session; none while one stands.
+    #[serde(default)]
+    pub alone_since: Option<Timestamp>,
+    /// Scheduled backups stopped, because the server is away for so long and an operator wished it.
+    #[serde(default)]
+    pub stopped_alone: bool,
+    /// Backups that are the agent's own to do and cannot begin yet.
+    #[serde(default)]
+    pub waiting_runs: Vec<WaitingRun>,
+    /// When a further backup may become the agent's own to do.
+    #[serde(default)]
+    pub next_own_look: Option<Timestamp>,
     /// The version of the plan it works by; 0 when it has none.
     pub schedule_version: i64,
     /// The jobs it runs.
@@ -59,6 +74,16 @@ pub struct RunningNow {
     pub kind: JobKind,
     /// When it was taken.
     pub since: Timestamp,
+}
+
+/// A backup that is the agent's own to do and cannot begin yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingRun {
+    /// Which run.
+    #[serde(flatten)]
+    pub run: RunKey,
+    /// Which attempt, from 1.
+    pub attempt: u32,
 }
 
 /// A firing time to come.

@@ -1,5 +1,6 @@
 //! The agent against a server that is a socket of the test, with jobs that are the test's.
 
+mod own;
 mod server;
 mod told;
 mod world;

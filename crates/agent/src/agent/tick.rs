@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use restic_manager_core::duty;
 use restic_manager_core::time::{DAY, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::AgentMessage;
 use tracing::{info, warn};
 
-use super::{Agent, JobRunner, LONGEST_SLEEP, NextSlot, ResticSeen, Status, firing};
+use super::{Agent, JobRunner, LONGEST_SLEEP, NextSlot, ResticSeen, Status, WaitingRun};
 use crate::clock;
 
 /// How often restic is looked for: a look at the file, unless it changed.
@@ -21,6 +22,8 @@ pub(super) struct Timers {
     retry_at: Option<i64>,
     look_at: i64,
     prune_at: i64,
+    /// When slots that the machine slept through may fire.
+    settle_at: Option<i64>,
     /// The next slot on the wall clock; unknown after a change.
     next_slot: Option<Option<Timestamp>>,
 }
@@ -34,6 +37,7 @@ impl Timers {
             retry_at: None,
             look_at: now + LOOK_EVERY,
             prune_at: now + DAY,
+            settle_at: None,
             next_slot: None,
         }
     }
@@ -52,15 +56,25 @@ impl Timers {
 impl<R: JobRunner> Agent<R> {
     /// Does everything whose time has come.
     pub(super) fn tick(&mut self) {
-        let (wall, now) = (clock::wall(), clock::boot());
-        if let Some(step) = self.clock.look(wall, now) {
+        let reading = clock::read();
+        let (wall, now) = (reading.wall, reading.boot);
+        let looked = self.clock.look(reading);
+        if let Some(by) = looked.step {
             warn!(
-                seconds = step.by / SECOND,
+                seconds = by / SECOND,
                 "the wall clock was set; slots it jumped over wait for the server's word"
             );
             self.timers.slots_changed();
         }
-        self.fire(wall);
+        if let Some(slept_for) = looked.slept_for {
+            info!(seconds = slept_for / SECOND, "the machine slept");
+            self.timers.slots_changed();
+        }
+        if self.connected.is_some() {
+            self.contact.keep(&self.state, wall, now);
+        }
+        self.fire(wall, now);
+        self.work_alone(wall, now);
         self.store_what_waits(now);
         if now >= self.timers.look_at && self.looking.is_none() {
             self.timers.look_at = now + LOOK_EVERY;
@@ -83,24 +97,28 @@ impl<R: JobRunner> Agent<R> {
         let timers = &self.timers;
         let slot =
             timers.next_slot.flatten().map(|slot| now + slot.millis_since(clock::wall()).clamp(0, DAY));
-        let next = [timers.sync_at, timers.status_at, timers.retry_at, Some(timers.look_at), slot];
-        let next = next.into_iter().flatten().min().unwrap_or(i64::MAX);
+        // While the disk is full no slot fires, however late it is: the next try to store what was said comes first.
+        let fires = [slot, timers.settle_at].map(|at| at.filter(|_| self.unsaid.is_empty()));
+        let others =
+            [timers.sync_at, timers.status_at, timers.retry_at, self.own.look_at(), Some(timers.look_at)];
+        let next = fires.into_iter().chain(others);
+        let next = next.flatten().min().unwrap_or(i64::MAX);
         Duration::from_millis(next.saturating_sub(now).max(0).unsigned_abs()).min(LONGEST_SLEEP)
     }
 
     /// Says which schedules are due.
     ///
     /// A fire stays in the spool until the server acknowledged it, so a server that is away hears of it on its return.
-    /// Doing the work without the server begins here: a slot whose fire was not answered for long enough would be
-    /// claimed in the ledger and begun as an [`Assignment`](super::Assignment) of the agent's own.
-    fn fire(&mut self, wall: Timestamp) {
-        if self.timers.next_slot.is_some_and(|slot| slot.is_none_or(|slot| wall < slot)) {
+    fn fire(&mut self, wall: Timestamp, now: i64) {
+        let settled = self.timers.settle_at.is_some_and(|at| now >= at);
+        let waits = self.timers.next_slot.is_some_and(|slot| slot.is_none_or(|slot| wall < slot));
+        if waits && !settled || !self.unsaid.is_empty() {
             return;
         }
-        if !self.unsaid.is_empty() {
-            return;
-        }
-        for fire in firing::due_fires(&self.ledger, &self.clock, wall) {
+        let none = duty::Fires::default();
+        let due = |plan| duty::fires_settled(plan, self.ledger.book(), &self.clock.clocks(), self.settle);
+        let fires = self.ledger.plan().map_or(none, due);
+        for fire in fires.due {
             info!(schedule = %fire.schedule_id, slot = %fire.slot, missed = fire.missed, "a schedule fires");
             let (schedule, slot) = (fire.schedule_id, fire.slot);
             self.say(AgentMessage::ScheduleFire(fire));
@@ -108,17 +126,21 @@ impl<R: JobRunner> Agent<R> {
             let noted = self.ledger.fired(schedule, slot);
             self.noted(noted);
         }
-        self.timers.next_slot = Some(firing::next_slots(&self.ledger, wall).first().map(|(slot, _)| *slot));
+        self.timers.settle_at = fires.settles_in.map(|wait| now.saturating_add(wait));
+        let next = self.ledger.plan().and_then(|plan| Some(duty::next_slots(plan, wall).first()?.0));
+        self.timers.next_slot = Some(next);
         self.timers.status_changed();
     }
 
     fn store_what_waits(&mut self, now: i64) {
         if self.timers.retry_at.is_some_and(|at| now >= at) {
             self.timers.retry_at = None;
+            let written = self.ledger.write_what_waits();
+            self.noted(written);
             self.retry_unsaid();
             self.retry_unstored();
         }
-        if !self.unsaid.is_empty() || self.told.waits() {
+        if !self.unsaid.is_empty() || self.told.waits() || self.ledger.waits() {
             self.timers.retry_at = self.timers.retry_at.or(Some(now + SECOND));
         }
         if self.timers.sync_at.is_some_and(|at| now >= at) {
@@ -144,7 +166,7 @@ impl<R: JobRunner> Agent<R> {
         self.restic = seen;
         self.timers.status_changed();
         if self.session.is_live() {
-            self.connected = None;
+            self.session_gone();
             self.secrets.forget_passing();
             self.session.start_over(&self.spool);
         }
@@ -161,8 +183,10 @@ impl<R: JobRunner> Agent<R> {
 
     fn status(&self) -> Status {
         let now = clock::wall();
-        let next = firing::next_slots(&self.ledger, now);
+        let next = self.ledger.plan().map(|plan| duty::next_slots(plan, now)).unwrap_or_default();
         let next = next.into_iter().take(10);
+        let waiting = self.own.waiting().iter().map(|own| WaitingRun { run: own.run, attempt: own.attempt });
+        let wait = |at: i64| now + at.saturating_sub(clock::boot()).max(0);
         Status {
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -172,6 +196,11 @@ impl<R: JobRunner> Agent<R> {
             written_at: now,
             connected_since: self.connected.map(|(since, _)| since),
             epoch: self.connected.map(|(_, epoch)| epoch),
+            last_contact: self.contact.at(),
+            alone_since: self.own.away_since(),
+            stopped_alone: self.own.away_since().is_some() && self.has_stopped_alone(now),
+            waiting_runs: waiting.collect(),
+            next_own_look: self.own.look_at().map(wait),
             schedule_version: self.schedule_version(),
             jobs: self.lanes.iter().map(super::jobs::ActiveJob::running_now).collect(),
             spooled_messages: self.spool.waiting(),

@@ -24,6 +24,11 @@ pub(super) struct Told {
 }
 
 impl Told {
+    /// Whether the host was deleted, and the plan in hand is one that could not be dropped yet.
+    pub(super) const fn was_deleted(&self) -> bool {
+        self.undropped
+    }
+
     /// Whether something waits for room on the disk.
     pub(super) const fn waits(&self) -> bool {
         !self.unstored.is_empty() || self.unstored_plan.is_some() || self.undropped

@@ -24,6 +24,16 @@ pub(crate) struct Run {
     /// takes it over
     #[arg(long)]
     stop_jobs: bool,
+    /// How long the agent waits for a server that is away before it begins a scheduled backup by itself [default: 60]
+    #[arg(long, env = "RM_AGENT_OFFLINE_GRACE", value_name = "SECONDS")]
+    offline_grace: Option<u64>,
+    /// How long a machine that woke up or was switched on waits before it makes up for a slot that came meanwhile; the
+    /// network comes up first [default: 60]
+    #[arg(long, env = "RM_AGENT_SETTLE", value_name = "SECONDS")]
+    settle: Option<u64>,
+    /// Stops scheduled backups after so many days without any session with the server [default: never]
+    #[arg(long, env = "RM_AGENT_STOP_WITHOUT_SERVER_AFTER", value_name = "DAYS")]
+    stop_without_server_after: Option<u32>,
 }
 
 impl Run {
@@ -34,6 +44,11 @@ impl Run {
             None => settings.server.clone(),
             Some(Ok(server)) => Some(server),
             Some(Err(error)) => return ui::fail(&error, error.hint(), exit::USAGE),
+        };
+        let alone = match settings.alone.with(self.offline_grace, self.settle, self.stop_without_server_after)
+        {
+            Ok(alone) => alone,
+            Err(error) => return ui::fail(&error, error.hint(), exit::USAGE),
         };
         let supervisor = match std::env::current_exe() {
             Ok(program) => Supervisor::Program(program),
@@ -46,6 +61,9 @@ impl Run {
             plain_http: settings.plain_http,
             on_stop: if self.stop_jobs { OnStop::EndJob } else { OnStop::LeaveJob },
             spool_limit: spool::DEFAULT_LIMIT,
+            offline_grace: alone.offline_grace,
+            settle: alone.settle,
+            stop_without_server_after: alone.stop_after,
         };
         let runner = ResticRunner {
             finder: ResticFinder::new(settings.restic),

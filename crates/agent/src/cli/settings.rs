@@ -8,6 +8,7 @@ use etcetera::BaseStrategy;
 use etcetera::base_strategy::Xdg;
 use restic_manager_agent::job::JobTimes;
 use restic_manager_agent::server_url::{PlainHttp, ServerUrl, ServerUrlError};
+use restic_manager_core::duty;
 use serde::Deserialize;
 
 use super::Global;
@@ -50,6 +51,15 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     pub(crate) log_level: LogLevel,
     pub(crate) times: JobTimes,
+    pub(crate) alone: Alone,
+}
+
+/// How an agent behaves without its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Alone {
+    pub(crate) offline_grace: Duration,
+    pub(crate) settle: Duration,
+    pub(crate) stop_after: Option<Duration>,
 }
 
 /// Settings that cannot be used.
@@ -69,12 +79,23 @@ pub(crate) enum SettingsError {
     KeyWithSecrets { key: PathBuf, state: PathBuf },
     #[error("grace_seconds is {seconds}, which is not between 1 and 3600")]
     Grace { seconds: u64 },
+    #[error("the offline grace is {seconds} seconds, which is more than a day")]
+    OfflineGrace { seconds: u64 },
+    #[error("the time to settle is {seconds} seconds, which is more than an hour")]
+    Settle { seconds: u64 },
+    #[error("backups cannot stop after 0 days without the server")]
+    StopAtOnce,
 }
 
 impl SettingsError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Unreadable { .. } | Self::Wrong { .. } | Self::Grace { .. } => None,
+            Self::Unreadable { .. }
+            | Self::Wrong { .. }
+            | Self::Grace { .. }
+            | Self::OfflineGrace { .. }
+            | Self::Settle { .. } => None,
+            Self::StopAtOnce => Some("give a number of days, or leave the setting out: they go on for ever then".to_owned()),
             Self::Server(error) => error.hint(),
             Self::NoHome => Some("name the directories with --state-dir and --key-file".to_owned()),
             Self::KeyWithSecrets { .. } => {
@@ -98,6 +119,12 @@ struct File {
     allow_plain_http: bool,
     /// Seconds between the gentle and the hard end of a cancelled restic.
     grace_seconds: Option<u64>,
+    /// Seconds the agent waits for its server before it begins a scheduled backup by itself.
+    offline_grace_seconds: Option<u64>,
+    /// Seconds after waking up or starting before a slot that came meanwhile is made up for.
+    settle_seconds: Option<u64>,
+    /// Days without any session after which scheduled backups stop.
+    stop_without_server_after_days: Option<u32>,
     log: Log,
 }
 
@@ -147,7 +174,46 @@ impl Settings {
             log_format: global.log_format.or(file.log.format).unwrap_or_default(),
             log_level: global.log_level.or(file.log.level).unwrap_or_default(),
             times: times(file.grace_seconds)?,
+            alone: Alone::default().with(
+                file.offline_grace_seconds,
+                file.settle_seconds,
+                file.stop_without_server_after_days,
+            )?,
         })
+    }
+}
+
+impl Default for Alone {
+    fn default() -> Self {
+        let millis = |millis: i64| Duration::from_millis(millis.unsigned_abs());
+        Self { offline_grace: millis(duty::OFFLINE_GRACE), settle: millis(duty::SETTLE), stop_after: None }
+    }
+}
+
+impl Alone {
+    /// The same with what was set elsewhere: seconds of grace, seconds to settle, days until it stops.
+    pub(crate) fn with(
+        mut self,
+        offline_grace: Option<u64>,
+        settle: Option<u64>,
+        stop_after: Option<u32>,
+    ) -> Result<Self, SettingsError> {
+        match offline_grace {
+            None => {}
+            Some(seconds @ 0..=86_400) => self.offline_grace = Duration::from_secs(seconds),
+            Some(seconds) => return Err(SettingsError::OfflineGrace { seconds }),
+        }
+        match settle {
+            None => {}
+            Some(seconds @ 0..=3_600) => self.settle = Duration::from_secs(seconds),
+            Some(seconds) => return Err(SettingsError::Settle { seconds }),
+        }
+        match stop_after {
+            None => {}
+            Some(0) => return Err(SettingsError::StopAtOnce),
+            Some(days) => self.stop_after = Some(Duration::from_secs(u64::from(days) * 86_400)),
+        }
+        Ok(self)
     }
 }
 
@@ -233,6 +299,23 @@ mod tests {
         assert_eq!(settings.log_level, LogLevel::Info);
         assert_eq!(settings.times.grace, Duration::from_secs(7));
         assert_eq!(settings.server.unwrap().to_string(), "https://a.example");
+    }
+
+    #[test]
+    fn an_agent_alone_behaves_as_it_is_told_and_nonsense_is_refused() {
+        let alone = load("", &[]).unwrap().alone;
+        assert_eq!((alone.offline_grace.as_secs(), alone.settle.as_secs(), alone.stop_after), (60, 60, None));
+        let config = "offline_grace_seconds = 5\nsettle_seconds = 0\nstop_without_server_after_days = 90";
+        let alone = load(config, &[]).unwrap().alone.with(Some(7), None, None).unwrap();
+        assert_eq!((alone.offline_grace.as_secs(), alone.settle.as_secs()), (7, 0));
+        assert_eq!(alone.stop_after, Some(Duration::from_secs(90 * 86_400)));
+        assert!(matches!(
+            alone.with(Some(86_401), None, None),
+            Err(SettingsError::OfflineGrace { seconds: 86_401 })
+        ));
+        assert!(matches!(alone.with(None, Some(3_601), None), Err(SettingsError::Settle { seconds: 3_601 })));
+        let never = load("stop_without_server_after_days = 0", &[]).unwrap_err();
+        assert!(never.hint().unwrap().contains("days"));
     }
 
     #[test]

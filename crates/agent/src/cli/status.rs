@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use restic_manager_agent::agent::{LastError, RunningNow, Status};
+use restic_manager_agent::agent::{ALONE_FOR_TOO_LONG, LastError, RunningNow, Status};
 use restic_manager_agent::state::{StateDir, StateError};
 
 use super::settings::Settings;
@@ -67,6 +67,7 @@ fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
         (_, _, _) => "not connected".to_owned(),
     };
     lines.push(format!("server     {}, {session}", status.server));
+    lines.extend(alone(status, running));
     lines.push(format!("host       {}", status.host_id));
     if status.jobs.is_empty() {
         lines.push("job        none".to_owned());
@@ -89,8 +90,43 @@ fn lines(status: Option<&Status>, running: bool) -> Vec<String> {
     lines
 }
 
+/// How it works without the server.
+fn alone(status: &Status, running: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if status.connected_since.is_none() {
+        lines.push(match status.last_contact {
+            Some(at) => format!("contact    the last session stood at {at}"),
+            None => "contact    there never was a session".to_owned(),
+        });
+    }
+    if !running {
+        return lines;
+    }
+    if let Some(since) = status.alone_since {
+        lines.push(if status.stopped_alone {
+            format!("alone      since {since}; scheduled backups have stopped, as --stop-without-server-after says")
+        } else {
+            format!("alone      since {since}; scheduled backups go on by the stored plan")
+        });
+        let contact = status.last_contact;
+        if contact.is_some_and(|contact| status.written_at.millis_since(contact) >= ALONE_FOR_TOO_LONG) {
+            lines.push("alone      for more than 30 days: look for the server".to_owned());
+        }
+    }
+    lines.extend(status.waiting_runs.iter().map(|waiting| {
+        let run = waiting.run;
+        format!("waiting    the backup of {} to {}, attempt {}", run.slot, run.repo_id, waiting.attempt)
+    }));
+    if let Some(at) = status.next_own_look {
+        lines.push(format!("waiting    until {at} for the server, or for a backup to be tried again"));
+    }
+    lines
+}
+
 #[cfg(test)]
 mod tests {
+    use restic_manager_core::time::Timestamp;
+
     use super::*;
 
     fn status(code: Option<&str>) -> Status {
@@ -103,6 +139,36 @@ mod tests {
             "restic_problem": null, "last_error": last_error
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn an_agent_alone_says_since_when_what_waits_and_until_when() {
+        let id = |n: u8| format!("01900000-0000-7000-8000-00000000000{n}");
+        let mut status = status(None);
+        assert!(lines(Some(&status), true).contains(&"contact    there never was a session".to_owned()));
+        let at = |seconds: i64| Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000);
+        status.last_contact = Some(at(0));
+        status.alone_since = Some(at(10));
+        status.written_at = at(100);
+        status.next_own_look = Some(at(160));
+        status.waiting_runs = vec![
+            serde_json::from_value(serde_json::json!({
+                "schedule_id": id(1), "group_id": id(2), "repo_id": id(3), "slot": at(60), "attempt": 2
+            }))
+            .unwrap(),
+        ];
+        let expected = [
+            format!("contact    the last session stood at {}", at(0)),
+            format!("alone      since {}; scheduled backups go on by the stored plan", at(10)),
+            format!("waiting    the backup of {} to {}, attempt 2", at(60), id(3)),
+            format!("waiting    until {} for the server, or for a backup to be tried again", at(160)),
+        ];
+        assert_eq!(alone(&status, true), expected);
+        assert_eq!(alone(&status, false), expected[..1], "it does nothing at all");
+        status.stopped_alone = true;
+        status.written_at = at(31 * 86_400);
+        let said = alone(&status, true).join("\n");
+        assert!(said.contains("--stop-without-server-after") && said.contains("more than 30 days"), "{said}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use restic_manager_core::model::CredentialKind;
 use restic_manager_core::secret::Secret;
-use restic_manager_core::time::{SECOND, Timestamp};
+use restic_manager_core::time::{DAY, SECOND, Timestamp};
 
+use crate::agent::{ALONE_FOR_TOO_LONG, last_contact};
 use crate::clock;
 use crate::http;
 use crate::restic::{ResticBinary, ResticFinder};
@@ -83,6 +84,8 @@ pub async fn examine(checkup: Checkup) -> Vec<Finding> {
     let restic = restic(&checkup.finder, &mut findings).await;
     let state = state_dir(&checkup.state_dir, &mut findings);
     let enrolment = state.as_ref().and_then(|state| enrolment(state, &mut findings));
+    findings
+        .extend(state.as_ref().filter(|_| enrolment.is_some()).map(|state| contact(state, clock::wall())));
     let secrets = state.as_ref().and_then(|state| secrets(state, &checkup.key_file, &mut findings));
     if let Some(server) = checkup.server.or_else(|| enrolment.map(|enrolment| enrolment.server)) {
         let told = ask_server(server.clone(), checkup.plain_http).await;
@@ -143,6 +146,24 @@ fn enrolment(state: &StateDir, findings: &mut Vec<Finding>) -> Option<Enrolment>
             findings.push(Finding::problem("enrolment", chain(&error), error.hint()));
             None
         }
+    }
+}
+
+/// When the server was last seen; backups go on without it, so that nobody may notice.
+fn contact(state: &StateDir, now: Timestamp) -> Finding {
+    let subject = "last contact";
+    match last_contact(state) {
+        Ok(Some(at)) if now.millis_since(at) >= ALONE_FOR_TOO_LONG => {
+            let days = now.millis_since(at) / DAY;
+            let remedy = "look after the server and the way to it, or enrol this host at another one";
+            let what = format!(
+                "the last session stood {days} days ago, at {at}; scheduled backups go on without the server"
+            );
+            Finding::problem(subject, what, Some(remedy.to_owned()))
+        }
+        Ok(Some(at)) => Finding::ok(subject, format!("a session stood at {at}")),
+        Ok(None) => Finding::ok(subject, "there was no session yet"),
+        Err(error) => Finding::problem(subject, chain(&error), error.hint()),
     }
 }
 
@@ -248,6 +269,21 @@ mod tests {
         assert!(!skew(here + SKEW, here).is_problem());
         assert!(matches!(skew(here + SKEW + 1_000, here).verdict, Verdict::Problem { what, remedy: Some(_) }
             if what == "31 s behind the server's"));
+    }
+
+    #[test]
+    fn a_server_that_was_not_seen_for_a_month_is_a_problem_with_a_remedy() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::open(&temp.path().join("s")).unwrap();
+        let seen = Timestamp::from_millis(1_700_000_000_000);
+        assert_eq!(contact(&state, seen), Finding::ok("last contact", "there was no session yet"));
+        std::fs::write(state.join("last-contact.json"), format!("{{\"at\":{}}}", seen.as_millis())).unwrap();
+        assert!(!contact(&state, seen + 30 * DAY - 1).is_problem());
+        let late = contact(&state, seen + 30 * DAY);
+        assert!(
+            matches!(late.verdict, Verdict::Problem { ref what, remedy: Some(_) } if what.contains("30 days ago")),
+            "{late:?}"
+        );
     }
 
     #[tokio::test]

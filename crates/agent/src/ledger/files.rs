@@ -5,16 +5,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use restic_manager_core::slots::Record;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::ScheduleSet;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use super::record::Record;
 use super::{LedgerError, failed};
 use crate::journal;
 use crate::random;
-use crate::state::write_atomically;
+use crate::state::{cut_torn_end, write_atomically};
 
 /// The plan as it is stored.
 #[derive(Serialize, Deserialize)]
@@ -23,18 +23,40 @@ pub(super) struct StoredPlan {
     pub(super) plan: Option<ScheduleSet>,
 }
 
-/// Takes out lines that a crash tore, so that the next one does not continue half a line.
-pub(super) fn without_damage(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, LedgerError> {
-    let damaged = journal::lines(&bytes).filter(|line| line.json.is_none()).count();
-    if damaged == 0 {
+/// A record as a line of the file.
+pub(super) fn line(record: &Record) -> Vec<u8> {
+    // No map with other keys than strings, no failing Serialize.
+    journal::line(&serde_json::to_string(record).unwrap_or_default())
+}
+
+/// The records in the lines of the file; what this version does not understand is passed over.
+pub(super) fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
+    journal::lines(bytes).filter_map(|line| serde_json::from_str(line.json?).ok())
+}
+
+/// Sets lines aside that a crash tore, so that the next one does not continue half a line.
+pub(super) fn without_damage(path: &Path, bytes: Vec<u8>, now: Timestamp) -> Result<Vec<u8>, LedgerError> {
+    let part = |is_whole: bool| -> Vec<u8> {
+        let lines = journal::lines(&bytes).filter(|line| line.json.is_some() == is_whole);
+        lines.flat_map(|line| line.bytes.iter().copied()).collect()
+    };
+    let damaged = part(false);
+    if damaged.is_empty() {
         return Ok(bytes);
     }
-    warn!(lines = damaged, file = %path.display(), "the slot ledger has damaged lines; they are taken out");
-    let whole: Vec<u8> = journal::lines(&bytes)
-        .filter(|line| line.json.is_some())
-        .flat_map(|line| line.bytes.iter().copied())
-        .collect();
-    write_atomically(path, &whole).map_err(failed("rewrite", path))?;
+    let aside = path.with_extension(format!("log.damaged-{}", now.as_millis()));
+    // Worth a look, but not worth an agent that does not start.
+    match write_atomically(&aside, &damaged) {
+        Ok(()) => warn!(file = %aside.display(), "the slot ledger had damaged lines; they are set aside"),
+        Err(error) => {
+            warn!(file = %path.display(), bytes = damaged.len(), %error, "damaged lines of the slot ledger are dropped");
+        }
+    }
+    let whole = part(true);
+    if let Err(error) = write_atomically(path, &whole) {
+        warn!(file = %path.display(), %error, "damaged lines stay in the slot ledger; what is torn at its end is cut off");
+        cut_torn_end(path).map_err(failed("shorten", path))?;
+    }
     Ok(whole)
 }
 
@@ -53,7 +75,7 @@ pub(super) type Begun = (String, Vec<u8>, Option<ScheduleSet>);
 
 pub(super) fn begin(folder: &Path) -> Result<Begun, LedgerError> {
     let mark = random::hex(&random::bytes::<16>());
-    let bytes = Record::Opened { mark: mark.clone() }.line();
+    let bytes = line(&Record::Opened { mark: mark.clone() });
     let path = folder.join("ledger.log");
     let mut file = OpenOptions::new()
         .create(true)

@@ -2,27 +2,28 @@
 //!
 //! The plan (`plan.json`) and the ledger (`ledger.log`) carry the same random mark: when one is lost, both are given up,
 //! because a plan without its ledger would run slots again that are done. A slot is claimed and synced before restic
-//! starts; what was claimed is a set of keys, not a high-water mark. Records older than [`KEPT_FOR`] are dropped.
+//! starts; what that means is decided by the [`SlotBook`]. Records older than [`KEPT_FOR`] are dropped.
 
 mod files;
-mod record;
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use restic_manager_core::id::{JobId, ScheduleId};
-use restic_manager_core::model::{FinalState, RunKey};
+use restic_manager_core::model::RunKey;
+use restic_manager_core::slots::{Claimant, Entry, Record, SlotBook, Standing, Verdict};
 use restic_manager_core::time::{DAY, Timestamp};
 use restic_manager_core::wire::{JobFinished, ScheduleSet, SlotClaim};
+use tracing::warn;
 
 use crate::journal;
 use crate::state::write_atomically;
 use files::{
-    StoredPlan, begin, opening_mark, read_if_there, read_plan, set_aside, without_damage, write_plan,
+    StoredPlan, begin, line, opening_mark, read_if_there, read_plan, records, set_aside, without_damage,
+    write_plan,
 };
-use record::Record;
 
 /// How long the ledger remembers what is over, in milliseconds: 45 days.
 pub const KEPT_FOR: i64 = 45 * DAY;
@@ -36,47 +37,15 @@ pub struct LedgerError {
     source: io::Error,
 }
 
-/// Where a job of the ledger stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// Accepted; restic may have started.
-    Claimed,
-    /// Restic runs.
-    Running,
-    /// It is over.
-    Ended(FinalState),
-    /// The agent went down and cannot tell how it ended.
-    Lost,
-}
-
-/// What a `command.run` is answered with (RULES: one slot, one run).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It may be claimed.
-    Accept,
-    /// The job is known: its state is to be repeated.
-    Repeat(Standing),
-    /// Another job has that slot, or did it.
-    SupersededBy(JobId),
-}
-
-#[derive(Debug, Clone)]
-struct Entry {
-    at: Timestamp,
-    run: Option<RunKey>,
-    attempt: u32,
-    standing: Standing,
-}
-
 /// The ledger and its plan. Only one process may have them open.
 #[derive(Debug)]
 pub struct Ledger {
     folder: PathBuf,
     mark: String,
     file: File,
-    jobs: BTreeMap<JobId, Entry>,
-    runs: BTreeMap<RunKey, Vec<JobId>>,
-    fired: BTreeMap<ScheduleId, Timestamp>,
+    book: SlotBook,
+    /// What the disk had no room for, in order; the book knows it.
+    unwritten: VecDeque<Record>,
     plan: Option<ScheduleSet>,
 }
 
@@ -101,19 +70,20 @@ impl Ledger {
             }
         };
         let path = folder.join("ledger.log");
-        let bytes = without_damage(&path, bytes)?;
+        let bytes = without_damage(&path, bytes, now)?;
         let file = OpenOptions::new().append(true).open(&path).map_err(failed("open", &path))?;
         let mut ledger = Self {
             folder: folder.to_owned(),
             mark,
             file,
-            jobs: BTreeMap::new(),
-            runs: BTreeMap::new(),
-            fired: BTreeMap::new(),
+            book: SlotBook::default(),
+            unwritten: VecDeque::new(),
             plan,
         };
         ledger.replay(&bytes);
-        ledger.prune(now)?;
+        if let Err(error) = ledger.prune(now) {
+            warn!(%error, "the slot ledger cannot be shortened");
+        }
         Ok(ledger)
     }
 
@@ -134,59 +104,48 @@ impl Ledger {
         Ok(())
     }
 
+    /// The slots that were taken.
+    pub const fn book(&self) -> &SlotBook {
+        &self.book
+    }
+
     /// The newest slot of a schedule that fired.
     pub fn last_fired(&self, schedule: ScheduleId) -> Option<Timestamp> {
-        self.fired.get(&schedule).copied()
+        self.book.last_fired(schedule)
     }
 
     /// Remembers that a slot fired; call it after the fire is in the spool.
     ///
     /// # Errors
     ///
-    /// Those of the operating system: the slot may fire again, which the server knows how to take.
+    /// Those of the operating system, as with [`Self::write_what_waits`]: after a crash the slot may fire again, which the server knows
+    /// how to take.
     pub fn fired(&mut self, schedule: ScheduleId, slot: Timestamp) -> Result<(), LedgerError> {
-        self.write(&Record::Fired { schedule_id: schedule, slot })?;
-        self.fired.insert(schedule, slot);
-        Ok(())
+        self.keep(Record::Fired { schedule_id: schedule, slot })
     }
 
     /// What to answer to a command.
     pub fn judge(&self, job: JobId, run: Option<&RunKey>, attempt: u32) -> Verdict {
-        if let Some(entry) = self.jobs.get(&job) {
-            return Verdict::Repeat(entry.standing);
-        }
-        let claims = run.and_then(|run| self.runs.get(run)).map_or(&[][..], Vec::as_slice);
-        for (other, entry) in claims.iter().rev().filter_map(|id| Some((*id, self.jobs.get(id)?))) {
-            let stands = match entry.standing {
-                Standing::Claimed
-                | Standing::Running
-                | Standing::Ended(FinalState::Succeeded | FinalState::Warning) => true,
-                Standing::Ended(FinalState::Failed | FinalState::Cancelled) | Standing::Lost => {
-                    attempt <= entry.attempt
-                }
-            };
-            if stands {
-                return Verdict::SupersededBy(other);
-            }
-        }
-        Verdict::Accept
+        self.book.judge(job, run, attempt)
     }
 
     /// Claims a job and its slot; returns when that survives a power failure.
     ///
     /// # Errors
     ///
-    /// Those of the operating system: the job must not start.
+    /// Those of the operating system: the job must not start, and nothing of the claim is kept.
     pub fn claim(
         &mut self,
         job: JobId,
         run: Option<RunKey>,
         attempt: u32,
+        by: Claimant,
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let record = Record::Claimed { job_id: job, run, attempt, at: now };
+        self.write_what_waits()?;
+        let record = Record::Claimed { job_id: job, run, attempt, at: now, by };
         self.write(&record)?;
-        self.take(record);
+        self.book.take(&record);
         Ok(())
     }
 
@@ -194,7 +153,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// Those of the operating system, as with [`Self::write_what_waits`].
     pub fn started(&mut self, job: JobId) -> Result<(), LedgerError> {
         self.keep(Record::Started { job_id: job })
     }
@@ -203,7 +162,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
+    /// Those of the operating system, as with [`Self::write_what_waits`].
     pub fn finished(&mut self, finished: &JobFinished) -> Result<(), LedgerError> {
         self.keep(Record::Finished { finished: Box::new(finished.clone()) })
     }
@@ -212,9 +171,28 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// Those of the operating system.
-    pub fn lost(&mut self, job: JobId) -> Result<(), LedgerError> {
-        self.keep(Record::Lost { job_id: job })
+    /// Those of the operating system, as with [`Self::write_what_waits`].
+    pub fn lost(&mut self, job: JobId, now: Timestamp) -> Result<(), LedgerError> {
+        self.keep(Record::Lost { job_id: job, at: Some(now) })
+    }
+
+    /// Whether something is known that the disk had no room for.
+    pub fn waits(&self) -> bool {
+        !self.unwritten.is_empty()
+    }
+
+    /// Writes down what the disk had no room for.
+    ///
+    /// # Errors
+    ///
+    /// Those of the operating system. What could not be written counts all the same; it is written with the next record, or by calling this.
+    pub fn write_what_waits(&mut self) -> Result<(), LedgerError> {
+        while let Some(record) = self.unwritten.front() {
+            let record = record.clone();
+            self.write(&record)?;
+            self.unwritten.pop_front();
+        }
+        Ok(())
     }
 
     /// How a job ended, as it was told; read from the file.
@@ -225,58 +203,66 @@ impl Ledger {
     pub fn ending(&self, job: JobId) -> Result<Option<JobFinished>, LedgerError> {
         let path = self.folder.join("ledger.log");
         let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
-        Ok(records(&bytes).filter_map(|record| record.into_ending(job)).last())
+        let all = records(&bytes).chain(self.unwritten.iter().cloned());
+        let of_job = |record| match record {
+            Record::Finished { finished } if finished.job_id == job => Some(*finished),
+            Record::Opened { .. }
+            | Record::Fired { .. }
+            | Record::Claimed { .. }
+            | Record::Started { .. }
+            | Record::Finished { .. }
+            | Record::Lost { .. } => None,
+        };
+        Ok(all.filter_map(of_job).last())
     }
 
     /// Where a job stands; none when the ledger never heard of it, or forgot.
     pub fn standing(&self, job: JobId) -> Option<Standing> {
-        self.jobs.get(&job).map(|entry| entry.standing)
+        self.book.job(job).map(|entry| entry.standing)
     }
 
     /// Jobs that were claimed and are not known to be over.
     pub fn open_jobs(&self) -> Vec<JobId> {
-        let open = |entry: &Entry| matches!(entry.standing, Standing::Claimed | Standing::Running);
-        self.jobs.iter().filter(|(_, entry)| open(entry)).map(|(job, _)| *job).collect()
+        self.book.open_jobs()
     }
 
     /// The slots of jobs that are open, or whose end is not acknowledged yet.
     pub fn claims(&self, unacknowledged: &[JobId]) -> Vec<SlotClaim> {
-        let mut jobs = self.open_jobs();
-        jobs.extend(unacknowledged.iter().filter(|job| self.jobs.contains_key(job)));
-        jobs.sort_unstable();
-        jobs.dedup();
-        jobs.into_iter().filter_map(|job| self.claim_of(job)).collect()
+        self.book.claims(unacknowledged)
     }
 
-    /// The slot a job was claimed for.
-    pub fn claim_of(&self, job: JobId) -> Option<SlotClaim> {
-        let entry = self.jobs.get(&job)?;
-        Some(SlotClaim { run: entry.run?, attempt: entry.attempt, job_id: job })
+    /// The slot that the agent took for itself with this job; none for a job that the server sent.
+    pub fn own_claim(&self, job: JobId) -> Option<SlotClaim> {
+        self.book.own_claim(job)
     }
 
-    /// Forgets what is over for longer than [`KEPT_FOR`]; the file is rewritten only when something goes.
+    /// Forgets what is over for longer than [`KEPT_FOR`], but for the newest slot of each schedule; the file is rewritten only when something goes.
     ///
     /// # Errors
     ///
     /// Those of the operating system; the old file stands then.
     pub fn prune(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.write_what_waits()?;
+        let is_newest = |run: &RunKey| self.book.last_fired(run.schedule_id) == Some(run.slot);
         let is_old = |entry: &Entry| {
-            !matches!(entry.standing, Standing::Claimed | Standing::Running)
+            !entry.standing.is_open()
+                // A clock that was wrong when it ended must not bring the slot back.
+                && !entry.run.as_ref().is_some_and(is_newest)
                 && now.millis_since(entry.at) > KEPT_FOR
         };
-        if !self.jobs.values().any(is_old) {
+        if !self.book.jobs().any(is_old) {
             return Ok(());
         }
         let path = self.folder.join("ledger.log");
         let bytes = std::fs::read(&path).map_err(failed("read", &path))?;
         let kept = |record: &Record| match record {
             Record::Opened { .. } => true,
-            Record::Fired { schedule_id, slot } => self.fired.get(schedule_id) == Some(slot),
+            Record::Fired { schedule_id, slot } => self.book.last_fired(*schedule_id) == Some(*slot),
             Record::Claimed { .. }
             | Record::Started { .. }
             | Record::Finished { .. }
             | Record::Lost { .. } => {
-                record.job().and_then(|job| self.jobs.get(&job)).is_some_and(|entry| !is_old(entry))
+                record.job().and_then(|job| self.book.job(job)).is_some_and(|entry| !is_old(entry))
             }
         };
         let mut content = Vec::new();
@@ -287,63 +273,33 @@ impl Ledger {
         }
         write_atomically(&path, &content).map_err(failed("rewrite", &path))?;
         self.file = OpenOptions::new().append(true).open(&path).map_err(failed("open", &path))?;
-        self.jobs.clear();
-        self.runs.clear();
+        self.book = SlotBook::default();
         self.replay(&content);
         Ok(())
     }
 
     fn replay(&mut self, bytes: &[u8]) {
         for record in records(bytes) {
-            self.take(record);
+            self.book.take(&record);
         }
     }
 
+    /// What happened counts from now on, whether the disk has room for it or not.
     fn keep(&mut self, record: Record) -> Result<(), LedgerError> {
-        self.write(&record)?;
-        self.take(record);
-        Ok(())
-    }
-
-    fn take(&mut self, record: Record) {
-        match record {
-            Record::Opened { .. } => {}
-            Record::Fired { schedule_id, slot } => {
-                self.fired.insert(schedule_id, slot);
-            }
-            Record::Claimed { job_id, run, attempt, at } => {
-                if let Some(run) = run {
-                    let claims = self.runs.entry(run).or_default();
-                    claims.retain(|job| *job != job_id);
-                    claims.push(job_id);
-                }
-                self.jobs.insert(job_id, Entry { at, run, attempt, standing: Standing::Claimed });
-            }
-            Record::Started { job_id } => self.stand(job_id, Standing::Running),
-            Record::Finished { finished } => self.stand(finished.job_id, Standing::Ended(finished.state)),
-            Record::Lost { job_id } => self.stand(job_id, Standing::Lost),
-        }
-    }
-
-    fn stand(&mut self, job: JobId, standing: Standing) {
-        if let Some(entry) = self.jobs.get_mut(&job) {
-            entry.standing = standing;
-        }
+        self.book.take(&record);
+        self.unwritten.push_back(record);
+        self.write_what_waits()
     }
 
     fn write(&mut self, record: &Record) -> Result<(), LedgerError> {
         let path = self.folder.join("ledger.log");
         let length = self.file.metadata().map_err(failed("look at", &path))?.len();
-        let written = self.file.write_all(&record.line()).and_then(|()| self.file.sync_data());
+        let written = self.file.write_all(&line(record)).and_then(|()| self.file.sync_data());
         if written.is_err() {
             let _ = self.file.set_len(length);
         }
         written.map_err(failed("write to", &path))
     }
-}
-
-fn records(bytes: &[u8]) -> impl Iterator<Item = Record> {
-    journal::lines(bytes).filter_map(|line| serde_json::from_str(line.json?).ok())
 }
 
 fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {

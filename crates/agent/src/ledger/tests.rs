@@ -1,5 +1,5 @@
 use restic_manager_core::id::{GroupId, RepoId};
-use restic_manager_core::model::JobSummary;
+use restic_manager_core::model::{FinalState, JobSummary};
 use restic_manager_core::restic::OutcomeClass;
 
 use super::*;
@@ -53,7 +53,7 @@ fn a_slot_is_taken_once_and_a_known_job_is_repeated() {
     let temp = tempfile::tempdir().unwrap();
     let mut ledger = open(temp.path());
     assert_eq!(ledger.judge(job(1), Some(&run(1)), 1), Verdict::Accept);
-    ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
     for ledger in [&ledger, &open(temp.path())] {
         assert_eq!(ledger.judge(job(1), Some(&run(1)), 1), Verdict::Repeat(Standing::Claimed));
         assert_eq!(ledger.judge(job(2), Some(&run(1)), 1), Verdict::SupersededBy(job(1)));
@@ -76,7 +76,7 @@ fn a_done_slot_stays_done_and_a_failed_one_takes_a_higher_attempt() {
     ] {
         let temp = tempfile::tempdir().unwrap();
         let mut ledger = open(temp.path());
-        ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+        ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
         ledger.finished(&finished(1, state)).unwrap();
         let again = open(temp.path());
         assert_eq!(again.judge(job(2), Some(&run(1)), 2), next, "{state:?}");
@@ -96,9 +96,9 @@ fn a_done_slot_stays_done_and_a_failed_one_takes_a_higher_attempt() {
 fn a_success_of_any_attempt_ends_the_slot() {
     let temp = tempfile::tempdir().unwrap();
     let mut ledger = open(temp.path());
-    ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
     ledger.finished(&finished(1, FinalState::Succeeded)).unwrap();
-    ledger.claim(job(2), Some(run(1)), 2, NOW).unwrap();
+    ledger.claim(job(2), Some(run(1)), 2, Claimant::Server, NOW).unwrap();
     ledger.finished(&finished(2, FinalState::Failed)).unwrap();
     assert_eq!(ledger.judge(job(3), Some(&run(1)), 3), Verdict::SupersededBy(job(1)));
 }
@@ -108,9 +108,9 @@ fn claims_are_those_of_open_jobs_and_of_ends_that_nobody_acknowledged() {
     let temp = tempfile::tempdir().unwrap();
     let mut ledger = open(temp.path());
     for n in 1..=3 {
-        ledger.claim(job(n), Some(run(i64::from(n))), 1, NOW).unwrap();
+        ledger.claim(job(n), Some(run(i64::from(n))), 1, Claimant::Server, NOW).unwrap();
     }
-    ledger.claim(job(4), None, 1, NOW).unwrap();
+    ledger.claim(job(4), None, 1, Claimant::Server, NOW).unwrap();
     ledger.finished(&finished(2, FinalState::Failed)).unwrap();
     ledger.finished(&finished(3, FinalState::Failed)).unwrap();
     let claims: Vec<JobId> = ledger.claims(&[job(3)]).iter().map(|claim| claim.job_id).collect();
@@ -137,7 +137,7 @@ fn losing_the_plan_or_the_ledger_loses_both() {
         let temp = tempfile::tempdir().unwrap();
         let mut ledger = open(temp.path());
         ledger.set_plan(plan(7)).unwrap();
-        ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+        ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
         drop(ledger);
         let (act, name) = damage.split_once(' ').unwrap();
         let path = temp.path().join(name);
@@ -161,9 +161,9 @@ fn losing_the_plan_or_the_ledger_loses_both() {
 fn a_torn_last_line_costs_that_line_alone() {
     let temp = tempfile::tempdir().unwrap();
     let mut ledger = open(temp.path());
-    ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
     let whole = std::fs::metadata(temp.path().join("ledger.log")).unwrap().len();
-    ledger.claim(job(2), Some(run(2)), 1, NOW).unwrap();
+    ledger.claim(job(2), Some(run(2)), 1, Claimant::Server, NOW).unwrap();
     drop(ledger);
     let path = temp.path().join("ledger.log");
     let full = std::fs::read(&path).unwrap();
@@ -172,7 +172,7 @@ fn a_torn_last_line_costs_that_line_alone() {
         let mut again = open(temp.path());
         assert_eq!(again.open_jobs(), [job(1)], "cut at {cut}");
         // What is written behind the torn line counts.
-        again.claim(job(3), Some(run(3)), 1, NOW).unwrap();
+        again.claim(job(3), Some(run(3)), 1, Claimant::Server, NOW).unwrap();
         assert_eq!(open(temp.path()).open_jobs(), [job(1), job(3)], "cut at {cut}");
     }
 }
@@ -183,11 +183,13 @@ fn what_is_over_for_long_is_forgotten_and_the_rest_stays() {
     let mut ledger = open(temp.path());
     ledger.set_plan(plan(7)).unwrap();
     let later = NOW + KEPT_FOR + 1;
-    ledger.claim(job(1), Some(run(1)), 1, NOW).unwrap();
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
     ledger.finished(&finished(1, FinalState::Succeeded)).unwrap();
-    ledger.claim(job(2), Some(run(2)), 1, NOW).unwrap();
-    ledger.claim(job(3), Some(run(3)), 1, later).unwrap();
-    ledger.finished(&finished(3, FinalState::Succeeded)).unwrap();
+    ledger.claim(job(2), Some(run(2)), 1, Claimant::Server, NOW).unwrap();
+    ledger.claim(job(3), Some(run(3)), 1, Claimant::Server, later).unwrap();
+    ledger.finished(&JobFinished { at: later, ..finished(3, FinalState::Succeeded) }).unwrap();
+    ledger.claim(job(4), Some(run(9)), 1, Claimant::Server, NOW).unwrap();
+    ledger.finished(&finished(4, FinalState::Succeeded)).unwrap();
     ledger.fired(run(0).schedule_id, Timestamp::from_millis(9)).unwrap();
     let before = std::fs::metadata(temp.path().join("ledger.log")).unwrap().len();
     drop(ledger);
@@ -197,7 +199,46 @@ fn what_is_over_for_long_is_forgotten_and_the_rest_stays() {
         assert_eq!(ledger.judge(job(9), Some(&run(1)), 1), Verdict::Accept);
         assert_eq!(ledger.judge(job(9), Some(&run(2)), 1), Verdict::SupersededBy(job(2)), "it never ended");
         assert_eq!(ledger.judge(job(9), Some(&run(3)), 1), Verdict::SupersededBy(job(3)));
+        assert_eq!(ledger.judge(job(9), Some(&run(9)), 1), Verdict::SupersededBy(job(4)), "the newest slot");
         assert_eq!(ledger.last_fired(run(0).schedule_id), Some(Timestamp::from_millis(9)));
         assert_eq!(ledger.plan(), Some(&plan(7)));
     }
+}
+
+#[test]
+fn what_the_disk_has_no_room_for_counts_and_is_written_as_soon_as_it_has() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut ledger = open(temp.path());
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Agent, NOW).unwrap();
+    let works = std::mem::replace(&mut ledger.file, File::open(temp.path().join("ledger.log")).unwrap());
+    ledger.started(job(1)).unwrap_err();
+    ledger.finished(&finished(1, FinalState::Failed)).unwrap_err();
+    ledger.claim(job(2), Some(run(1)), 2, Claimant::Agent, NOW).unwrap_err();
+    assert!(ledger.waits());
+    assert_eq!(ledger.standing(job(1)), Some(Standing::Ended(FinalState::Failed)));
+    assert_eq!(ledger.standing(job(2)), None, "what is not on disk must not start");
+    assert_eq!(ledger.ending(job(1)).unwrap(), Some(finished(1, FinalState::Failed)));
+    assert_eq!(open(temp.path()).open_jobs(), [job(1)]);
+    ledger.file = works;
+    ledger.write_what_waits().unwrap();
+    assert!(!ledger.waits());
+    let again = open(temp.path());
+    assert_eq!(again.ending(job(1)).unwrap(), Some(finished(1, FinalState::Failed)));
+    assert_eq!(again.own_claim(job(1)).map(|claim| claim.attempt), Some(1));
+}
+
+#[test]
+fn damaged_lines_are_set_aside() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut ledger = open(temp.path());
+    ledger.claim(job(1), Some(run(1)), 1, Claimant::Server, NOW).unwrap();
+    ledger.claim(job(2), Some(run(2)), 1, Claimant::Server, NOW).unwrap();
+    drop(ledger);
+    let path = temp.path().join("ledger.log");
+    let bytes = std::fs::read(&path).unwrap();
+    let lines: Vec<&[u8]> = bytes.split_inclusive(|byte| *byte == b'\n').collect();
+    std::fs::write(&path, [lines[0], &lines[1][5..], lines[2]].concat()).unwrap();
+    assert_eq!(open(temp.path()).open_jobs(), [job(2)]);
+    let aside = temp.path().join(format!("ledger.log.damaged-{}", NOW.as_millis()));
+    assert_eq!(std::fs::read(aside).unwrap(), lines[1][5..]);
 }

@@ -112,6 +112,11 @@ impl Session {
         matches!(self.link.state(), LinkState::Live { .. })
     }
 
+    /// Whether hello was asked for, and the welcome is awaited.
+    pub fn is_greeting(&self) -> bool {
+        matches!(self.link.state(), LinkState::Greeting)
+    }
+
     /// Answers [`SessionEvent::HelloWanted`].
     pub fn say_hello(&mut self, hello: Hello) {
         self.queue.push_front(Outgoing::Text(Frame::lossy(AgentMessage::Hello(Box::new(hello))).to_text()));

@@ -35,20 +35,14 @@ impl Server {
         Self { listener, url: ServerUrl::parse(&url, PlainHttp::LoopbackOnly).unwrap() }
     }
 
+    /// The next agent that says hello; callers that were gone before anybody answered are passed over.
     pub(super) async fn accept(&self) -> Peer {
-        let (stream, _) = soon(self.listener.accept()).await.unwrap();
-        let (mut path, mut authorization) = (String::new(), String::new());
-        #[expect(clippy::result_large_err, reason = "the library's own type")]
-        let look = |request: &Request, response: Response| {
-            path = request.uri().path().to_owned();
-            authorization = request.headers()["authorization"].to_str().unwrap().to_owned();
-            Ok(response)
-        };
-        let mut socket = soon(accept_hdr_async(stream, look)).await.unwrap();
-        assert_eq!(path, "/ws/agent");
-        let frame = frame(&mut socket).await;
-        let AgentMessage::Hello(hello) = frame.message else { panic!("not hello first: {frame:?}") };
-        Peer { socket, authorization, hello: *hello, epoch: 5 }
+        loop {
+            let (stream, _) = soon(self.listener.accept()).await.unwrap();
+            if let Some(peer) = greeted(stream).await {
+                return peer;
+            }
+        }
     }
 
     /// Answers the next caller as a server that does not know its token.
@@ -65,6 +59,22 @@ impl Server {
         let waker = std::task::Waker::noop();
         self.listener.poll_accept(&mut std::task::Context::from_waker(waker)).is_ready()
     }
+}
+
+async fn greeted(stream: TcpStream) -> Option<Peer> {
+    let (mut path, mut authorization) = (String::new(), String::new());
+    #[expect(clippy::result_large_err, reason = "the library's own type")]
+    let look = |request: &Request, response: Response| {
+        path = request.uri().path().to_owned();
+        authorization = request.headers()["authorization"].to_str().unwrap().to_owned();
+        Ok(response)
+    };
+    let mut socket = soon(accept_hdr_async(stream, look)).await.ok()?;
+    assert_eq!(path, "/ws/agent");
+    let first = soon(socket.next()).await?.ok()?;
+    let frame = message(first).expect("a text comes first");
+    let AgentMessage::Hello(hello) = frame.message else { panic!("not hello first: {frame:?}") };
+    Some(Peer { socket, authorization, hello: *hello, epoch: 5 })
 }
 
 impl Peer {
@@ -115,12 +125,21 @@ impl Peer {
 async fn frame(socket: &mut WebSocketStream<TcpStream>) -> Frame<AgentMessage> {
     loop {
         match soon(socket.next()).await {
-            Some(Ok(Message::Text(text))) => match decode_agent(&text) {
-                Ok(Decoded::Message(frame)) => return frame,
-                other => panic!("no message: {other:?} in {text}"),
-            },
-            Some(Ok(_)) => {}
+            Some(Ok(received)) => {
+                if let Some(frame) = message(received) {
+                    return frame;
+                }
+            }
             other => panic!("the agent went away: {other:?}"),
         }
+    }
+}
+
+/// What a text says; none for what the library sends by itself.
+fn message(received: Message) -> Option<Frame<AgentMessage>> {
+    let Message::Text(text) = received else { return None };
+    match decode_agent(&text) {
+        Ok(Decoded::Message(frame)) => Some(frame),
+        other => panic!("no message: {other:?} in {text}"),
     }
 }

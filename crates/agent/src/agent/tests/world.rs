@@ -32,6 +32,9 @@ pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
 pub(super) struct World {
     temp: tempfile::TempDir,
     pub(super) on_stop: OnStop,
+    pub(super) offline_grace: Duration,
+    pub(super) settle: Duration,
+    pub(super) stop_after: Option<Duration>,
     jobs: mpsc::UnboundedReceiver<Begun>,
     sender: mpsc::UnboundedSender<Begun>,
     stop: CancellationToken,
@@ -51,6 +54,20 @@ pub(super) struct Begun {
 impl Begun {
     pub(super) async fn say(&self, message: AgentMessage) {
         soon(self.out.send(message)).await.unwrap();
+    }
+
+    pub(super) const fn id(&self) -> JobId {
+        self.job.command.job_id
+    }
+
+    pub(super) async fn started(&self) {
+        self.say(AgentMessage::JobStarted(JobStarted { job_id: self.id(), at: NOW, run: None })).await;
+    }
+
+    /// Ends in a failure of this class at an instant.
+    pub(super) async fn fail(self, class: OutcomeClass, at: Timestamp) {
+        let finished = JobFinished { job_id: self.id(), class, at, ..finished(0, FinalState::Failed) };
+        self.say(AgentMessage::JobFinished(Box::new(finished))).await;
     }
 
     pub(super) async fn finish(self, state: FinalState) {
@@ -128,7 +145,18 @@ impl World {
         secrets.save().unwrap();
         let (sender, jobs) = mpsc::unbounded_channel();
         let stop = CancellationToken::new();
-        Self { temp, on_stop: OnStop::LeaveJob, jobs, sender, stop, agent: None }
+        Self {
+            temp,
+            on_stop: OnStop::LeaveJob,
+            // Long enough for a test that is not about it; no time to settle, as an operator may set it.
+            offline_grace: Duration::from_secs(600),
+            settle: Duration::ZERO,
+            stop_after: None,
+            jobs,
+            sender,
+            stop,
+            agent: None,
+        }
     }
 
     pub(super) fn state_dir(&self) -> PathBuf {
@@ -148,6 +176,9 @@ impl World {
             plain_http: PlainHttp::LoopbackOnly,
             on_stop: self.on_stop,
             spool_limit: DEFAULT_LIMIT,
+            offline_grace: self.offline_grace,
+            settle: self.settle,
+            stop_without_server_after: self.stop_after,
         };
         Agent::open(config, Scripted(self.sender.clone())).unwrap()
     }
