@@ -307,6 +307,7 @@ impl<R: JobRunner> Agent<R> {
         spooled_jobs.extend(self.unsaid.iter().filter_map(told));
         spooled_jobs.sort_unstable();
         spooled_jobs.dedup();
+        own::leave_out_old(&mut spooled_jobs, |job| self.ledger.own_claim(job).is_some());
         let running = self.lanes.iter().filter(|job| !spooled_jobs.contains(&job.id()));
         let running_jobs =
             running.map(|job| RunningJob { job_id: job.id(), started_at: job.since() }).collect();

@@ -25,6 +25,8 @@ use crate::random;
 
 /// The session of a job that belongs to none; those of a server begin with 1.
 const NO_SESSION: i64 = 0;
+/// How many own jobs a hello names at most.
+const TOLD_IN_HELLO: usize = 1_000;
 /// How long the agent waits when a slot cannot be claimed, in milliseconds.
 const CLAIM_AGAIN: i64 = MINUTE;
 
@@ -85,6 +87,19 @@ impl Own {
     pub(super) fn session_gone(&mut self, wall: Timestamp, now: i64) {
         self.away = self.away.or(Some((now, wall)));
     }
+}
+
+/// Leaves the oldest own jobs out of what hello tells, for after months alone it must still fit a frame.
+///
+/// The server learns of those that are left out from their own first word; if it sends their slots before, it is told who has them.
+/// Jobs that it sent are all told: it would take them for lost.
+pub(super) fn leave_out_old(jobs: &mut Vec<JobId>, is_own: impl Fn(JobId) -> bool) {
+    let mut surplus = jobs.iter().filter(|job| is_own(**job)).count().saturating_sub(TOLD_IN_HELLO);
+    jobs.retain(|job| {
+        let goes = surplus > 0 && is_own(*job);
+        surplus -= usize::from(goes);
+        !goes
+    });
 }
 
 /// On whose word a job was begun, as its command shows where the ledger does not know.
@@ -321,4 +336,25 @@ fn command(plan: &ScheduleSet, own: OwnRun, job_id: JobId) -> Option<CommandRun>
         limit_download_kib: plan.limit_download_kib,
         spec: JobSpec::Backup(group.backup.clone()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hello_names_all_jobs_of_the_server_and_the_newest_own_ones() {
+        let job = |n: i64| JobId::mint(Timestamp::from_millis(n), [0; 10]);
+        let is_own = |job: JobId| job.minted_at().as_millis() % 3 != 0;
+        let all: Vec<JobId> = (0..3_000).map(job).collect();
+        let mut told = all.clone();
+        leave_out_old(&mut told, is_own);
+        let (own, sent): (Vec<JobId>, Vec<JobId>) = told.iter().partition(|job| is_own(**job));
+        assert_eq!((own.len(), sent.len()), (TOLD_IN_HELLO, 1_000));
+        assert_eq!(own[0], job(1_500 + 1), "the newest stay");
+        assert!(told.is_sorted());
+        let mut few = all[..90].to_vec();
+        leave_out_old(&mut few, is_own);
+        assert_eq!(few, all[..90]);
+    }
 }

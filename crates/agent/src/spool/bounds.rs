@@ -13,7 +13,8 @@ use crate::state::write_atomically;
 const RESERVE_BYTES: usize = 256 << 10;
 
 impl Spool {
-    /// Lets log lines give way when there is too much, the oldest first; each job's first and last ones only when that is not enough.
+    /// Lets log lines give way when there is too much, the oldest first; each job's first and last ones, and lists of snapshots that a newer
+    /// one replaces, only when that is not enough.
     pub(super) fn keep_bounded(&mut self) -> Result<(), SpoolError> {
         if self.bytes() <= self.limit {
             return Ok(());
@@ -24,7 +25,7 @@ impl Spool {
             self.begin_segment()?;
         }
         self.reading = None;
-        for what in [GiveWay::Middles(&self.ended_lines), GiveWay::Everything] {
+        for what in [GiveWay::Middles(&self.ended_lines), GiveWay::Everything(&self.reports)] {
             for at in 0..self.segments.len() {
                 if self.segments.iter().map(|segment| segment.bytes).sum::<u64>() <= enough {
                     return Ok(());
@@ -32,11 +33,11 @@ impl Spool {
                 let segment = &mut self.segments[at];
                 let gives = match what {
                     GiveWay::Middles(_) => segment.log_bytes > 0,
-                    GiveWay::Everything => segment.log_bytes + segment.edge_bytes > 0,
+                    GiveWay::Everything(_) => segment.log_bytes + segment.edge_bytes > 0,
                 };
                 if gives {
                     segment.give_way(what).map_err(failed("rewrite", &segment.path))?;
-                    warn!(file = %segment.path.display(), "the spool is full; log lines of unacknowledged jobs were given up");
+                    warn!(file = %segment.path.display(), "the spool is full; log lines of unacknowledged jobs and old lists of snapshots were given up");
                 }
             }
         }

@@ -16,7 +16,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use restic_manager_core::id::{JobId, ScheduleId, SpoolId};
+use restic_manager_core::id::{JobId, RepoId, ScheduleId, SpoolId};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, Frame, LogGap, MAX_FRAME_BYTES};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ use tracing::warn;
 use crate::random;
 use crate::state::{sync_dir, write_atomically};
 use bounds::repair;
-use segment::{Place, Segment, Worth, lost_lines};
+use segment::{Place, Segment, Worth, lost_lines, report_of};
 
 /// How many messages may wait for their `fsync`.
 pub const UNSYNCED: u64 = 64;
@@ -74,6 +74,8 @@ pub struct Spool {
     ended: BTreeMap<u64, JobId>,
     /// How many log lines those had.
     ended_lines: BTreeMap<JobId, u64>,
+    /// The newest list of snapshots of each repository, by its number.
+    reports: BTreeMap<RepoId, u64>,
     /// The newest fire of each schedule, by number and slot.
     fires: BTreeMap<ScheduleId, (u64, Timestamp)>,
     /// Log lines of jobs that are not over: the number behind the last one written.
@@ -100,6 +102,7 @@ impl Spool {
     pub fn open(folder: &Path, limit: u64, now: Timestamp) -> Result<Self, SpoolError> {
         let mut ended = BTreeMap::new();
         let mut fires = BTreeMap::new();
+        let mut reports = BTreeMap::new();
         let mut lines = BTreeMap::new();
         let mut segments = VecDeque::new();
         for (first, path) in segment_files(folder).map_err(failed("read", folder))? {
@@ -109,6 +112,7 @@ impl Spool {
             }
             ended.extend(found.ended);
             fires.extend(found.fires);
+            reports.extend(found.reports);
             lines.extend(found.lines);
             segments.push_back(segment);
         }
@@ -138,6 +142,7 @@ impl Spool {
             ended,
             ended_lines,
             fires,
+            reports,
             lines,
             lost: BTreeMap::new(),
             reading: None,
@@ -346,6 +351,9 @@ impl Spool {
         {
             self.ended.insert(self.next, job);
             self.ended_lines.extend(self.lines.remove(&job).map(|lines| (job, lines)));
+        }
+        if let Some(repo) = report_of(message) {
+            self.reports.insert(repo, self.next);
         }
         if let AgentMessage::ScheduleFire(fire) = message {
             self.fires.insert(fire.schedule_id, (self.next, fire.slot));

@@ -7,7 +7,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use restic_manager_core::id::{JobId, ScheduleId};
+use restic_manager_core::id::{JobId, RepoId, ScheduleId};
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, Decoded, Frame, LogGap, ScheduleFire, decode_agent};
 use serde::Deserialize;
@@ -30,7 +30,7 @@ const EDGE_BYTES: usize = 8 << 10;
 pub(super) enum Worth {
     /// It is never given up.
     Duty,
-    /// The first or last lines of a job's log: given up last.
+    /// The first or last lines of a job's log, or a list of snapshots: given up last.
     Edge,
     /// Other lines.
     Lines,
@@ -53,8 +53,9 @@ impl Worth {
             | AgentMessage::JobProgress(_)
             | AgentMessage::LogGap(_)
             | AgentMessage::RepoStats(_)
-            | AgentMessage::SnapshotsReport(_)
             | AgentMessage::JobFinished(_) => Self::Duty,
+            // A newer one says all that it says.
+            AgentMessage::SnapshotsReport(_) => Self::Edge,
         }
     }
 }
@@ -64,8 +65,8 @@ impl Worth {
 pub(super) enum GiveWay<'a> {
     /// Log lines but for each job's first ones, and its last ones where it is over; with the number of lines of those that are.
     Middles(&'a BTreeMap<JobId, u64>),
-    /// All log lines.
-    Everything,
+    /// All log lines, and all lists of snapshots but the newest of each repository; with the numbers of those.
+    Everything(&'a BTreeMap<RepoId, u64>),
 }
 
 /// A file of messages with rising numbers; its name is the number from which on it was begun.
@@ -100,6 +101,8 @@ pub(super) struct Found {
     pub(super) fires: Vec<(ScheduleId, (u64, Timestamp))>,
     /// Log lines of jobs: the number behind the last one.
     pub(super) lines: Vec<(JobId, u64)>,
+    /// Lists of snapshots, each with its number.
+    pub(super) reports: Vec<(RepoId, u64)>,
     /// Lines that are none.
     pub(super) damaged: Vec<u8>,
 }
@@ -157,10 +160,12 @@ impl Segment {
                 found.fires.push((fire.schedule_id, (head.seq, fire.slot)));
             }
             let mut worth = Worth::Duty;
-            if let Some(json) = line.json.filter(|_| head.kind.starts_with("log."))
+            let gives_way = head.kind.starts_with("log.") || head.kind == "snapshots.report";
+            if let Some(json) = line.json.filter(|_| gives_way)
                 && let Ok(Decoded::Message(frame)) = decode_agent(json)
             {
                 worth = Worth::of(&frame.message, json.len());
+                found.reports.extend(report_of(&frame.message).map(|repo| (repo, head.seq)));
                 found.lines.extend(lost_lines(&frame.message).map(|lines| (lines.job_id, lines.to)));
             }
             segment.count(head.seq, line.bytes.len(), worth);
@@ -263,6 +268,17 @@ impl Segment {
         for json in journal::lines(&content).filter_map(|line| line.json) {
             let Ok(Decoded::Message(frame)) = decode_agent(json) else { continue };
             let Some(seq) = frame.seq else { continue };
+            if let Some(repo) = report_of(&frame.message) {
+                flush(&mut gap, &mut put);
+                match what {
+                    GiveWay::Middles(_) => put(seq, json, Worth::Edge),
+                    GiveWay::Everything(newest) if newest.get(&repo) == Some(&seq) => {
+                        put(seq, json, Worth::Duty);
+                    }
+                    GiveWay::Everything(_) => {}
+                }
+                continue;
+            }
             let lost = lost_lines(&frame.message);
             let is_edge = lost.as_ref().is_some_and(|lost| {
                 matches!(frame.message, AgentMessage::LogStream(_))
@@ -298,7 +314,7 @@ impl GiveWay<'_> {
     /// Whether a message of log lines stays.
     fn spares(self, message: &AgentMessage, lines: &LogGap, length: usize) -> bool {
         match self {
-            Self::Everything => false,
+            Self::Everything(_) => false,
             Self::Middles(ended) => {
                 let is_last = |all: &u64| lines.to + EDGE_LINES > *all && length <= EDGE_BYTES;
                 Worth::of(message, length) == Worth::Edge || ended.get(&lines.job_id).is_some_and(is_last)
@@ -330,6 +346,24 @@ pub(super) fn lost_lines(message: &AgentMessage) -> Option<LogGap> {
         | AgentMessage::JobProgress(_)
         | AgentMessage::RepoStats(_)
         | AgentMessage::SnapshotsReport(_)
+        | AgentMessage::JobFinished(_) => None,
+    }
+}
+
+/// The repository whose snapshots this message lists.
+pub(super) fn report_of(message: &AgentMessage) -> Option<RepoId> {
+    match message {
+        AgentMessage::SnapshotsReport(report) => Some(report.repo_id),
+        AgentMessage::Hello(_)
+        | AgentMessage::Heartbeat(_)
+        | AgentMessage::ScheduleFire(_)
+        | AgentMessage::ScheduleAck(_)
+        | AgentMessage::JobRefused(_)
+        | AgentMessage::JobStarted(_)
+        | AgentMessage::JobProgress(_)
+        | AgentMessage::LogStream(_)
+        | AgentMessage::LogGap(_)
+        | AgentMessage::RepoStats(_)
         | AgentMessage::JobFinished(_) => None,
     }
 }

@@ -1,8 +1,10 @@
 use proptest::prelude::*;
 use restic_manager_core::id::ScheduleId;
-use restic_manager_core::model::{FinalState, JobSummary, LogLine, LogStream};
-use restic_manager_core::restic::OutcomeClass;
-use restic_manager_core::wire::{Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, decode_agent};
+use restic_manager_core::model::{FinalState, JobSummary, LogLine, LogStream, Snapshot};
+use restic_manager_core::restic::{OutcomeClass, SnapshotId};
+use restic_manager_core::wire::{
+    Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, SnapshotsReport, decode_agent,
+};
 
 use super::*;
 
@@ -200,6 +202,53 @@ fn of_the_log_of_a_job_the_first_and_the_last_lines_give_way_last() {
     let ends =
         all(&mut spool).into_iter().filter(|(_, message)| matches!(message, AgentMessage::JobFinished(_)));
     assert_eq!(ends.count(), 3);
+}
+
+fn report(n: u8, snapshots: u64) -> AgentMessage {
+    AgentMessage::SnapshotsReport(SnapshotsReport {
+        job_id: Some(job(n)),
+        repo_id: RepoId::mint(NOW, [n % 2; 10]),
+        listed_at: NOW,
+        total: snapshots,
+        snapshots: (0..snapshots).map(|_| snapshot()).collect(),
+    })
+}
+
+fn snapshot() -> Snapshot {
+    Snapshot {
+        id: SnapshotId::new("ab".repeat(32)).unwrap(),
+        time: NOW,
+        hostname: "host".into(),
+        username: None,
+        tags: vec!["tag".into()],
+        paths: vec!["/home".into()],
+        size_bytes: None,
+        files: None,
+    }
+}
+
+#[test]
+fn of_the_lists_of_snapshots_the_newest_stays() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spool = Spool::open(temp.path(), 2 << 20, NOW).unwrap();
+    for n in 0..100 {
+        if n == 50 {
+            // Where the old ones lie is known after a restart too.
+            drop(spool);
+            spool = Spool::open(temp.path(), 2 << 20, NOW).unwrap();
+        }
+        for message in [started(n), report(n, 300), finished(n)] {
+            spool.append(&message).unwrap();
+        }
+        assert!(spool.bytes() <= 2 << 20, "{} bytes", spool.bytes());
+    }
+    let kept: Vec<AgentMessage> = all(&mut spool).into_iter().map(|(_, message)| message).collect();
+    for n in 0..100 {
+        assert!(kept.contains(&started(n)) && kept.contains(&finished(n)), "job {n}");
+    }
+    assert!(
+        kept.contains(&report(98, 300)) && kept.contains(&report(99, 300)) && !kept.contains(&report(0, 300))
+    );
 }
 
 #[test]
