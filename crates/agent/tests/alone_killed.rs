@@ -27,6 +27,17 @@ enum Moment {
     EndKnown,
 }
 
+/// The agent's program; a test that fails leaves none behind.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that ended in order is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 struct House {
     lab: Lab,
     home: Home,
@@ -63,10 +74,10 @@ impl House {
         self.ledger().contains(r#""state":"succeeded""#)
     }
 
-    fn start(&self) -> Child {
+    fn start(&self) -> Running {
         let path = |name: &str| self.lab.path(name);
         let log = std::fs::File::options().append(true).create(true).open(path("agent.log")).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_restic-manager-agent"))
+        let started = Command::new(env!("CARGO_BIN_EXE_restic-manager-agent"))
             .args(["run", "--offline-grace", "0", "--settle", "0", "--config"])
             .arg(path("agent.toml"))
             .arg("--state-dir")
@@ -78,8 +89,8 @@ impl House {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .unwrap()
+            .spawn();
+        Running(started.unwrap())
     }
 
     fn until(&self, what: &str, is_it: impl Fn() -> bool) {
@@ -94,9 +105,9 @@ impl House {
     }
 }
 
-fn end_in_order(mut agent: Child) {
-    kill_process(Pid::from_child(&agent), Signal::TERM).unwrap();
-    assert!(agent.wait().unwrap().success());
+fn end_in_order(mut agent: Running) {
+    kill_process(Pid::from_child(&agent.0), Signal::TERM).unwrap();
+    assert!(agent.0.wait().unwrap().success());
 }
 
 /// The ends that were told of each job, with the attempt.
@@ -129,10 +140,10 @@ async fn an_agent_that_is_killed_at_each_step_does_the_slot_once_and_tells_all_o
         Moment::ResticEnded,
         Moment::EndKnown,
     ] {
-        let mut agent = house.start();
+        let agent = house.start();
         house.until(&format!("{moment:?}"), || house.has_come(moment));
-        agent.kill().unwrap();
-        agent.wait().unwrap();
+        // SIGKILL.
+        drop(agent);
     }
     let agent = house.start();
     let nothing_is_left = || {
