@@ -230,9 +230,12 @@ impl Words {
     fn backups(&self) -> String {
         let Self { host, repo, group, run, at, state, .. } = self;
         let job = sql_id(at, JOB, "i");
-        let summary = "json_object('snapshot_id', printf('%064x', i * 1000 + d), 'files_new', i * 7 % 300, 'files_changed', i * 3 % 90, \
+        let summary = format!(
+            "json_object('snapshot_id', {}, 'files_new', i * 7 % 300, 'files_changed', i * 3 % 90, \
                        'files_unmodified', 120000 + i, 'bytes_added', (i * 31 % 900) * 1048576, 'bytes_stored', (i * 31 % 900) * 524288, \
-                       'files_processed', 120390 + i, 'bytes_processed', (4 + i * 37 % 400) * 1073741824, 'seconds', 40.0 + i % 500)";
+                       'files_processed', 120390 + i, 'bytes_processed', (4 + i * 37 % 400) * 1073741824, 'seconds', 40.0 + i % 500)",
+            snapshot_id()
+        );
         format!(
             "insert into jobs (id, kind, state, host_id, repo_id, group_id, run_id, slot, attempt, actor_kind, actor, created_at, \
              dispatched_at, started_at, finished_at, ended_here_at, class, exit_code, message, hint, summary) \
@@ -263,8 +266,9 @@ impl Words {
         let Self { host, repo, at, .. } = self;
         format!(
             "insert into snapshots (host_id, repo_id, id, time, hostname, username, tags, paths, size_bytes, files) \
-             select {host}, {repo}, printf('%064x', i * 1000 + d), {at}, 'box' || i, 'root', '[\"home\"]', '[\"/home\"]', \
-             (4 + i * 37 % 400) * 1073741824, 120390 + i from n"
+             select {host}, {repo}, {}, {at}, 'box' || i, 'root', '[\"home\"]', '[\"/home\"]', \
+             (4 + i * 37 % 400) * 1073741824, 120390 + i from n",
+            snapshot_id()
         )
     }
 
@@ -278,6 +282,11 @@ impl Words {
              'host', {host}, '{{\"change\":\"tags\"}}' from n"
         )
     }
+}
+
+/// The id of the snapshot of day `d` of host `i`: one that looks as if restic had made it.
+fn snapshot_id() -> &'static str {
+    "printf('%08x%08x%048x', ((i + 3) * 2654435761 + d * 40503) & 4294967295, (i * 97 + d) * 2246822519 & 4294967295, i * 1000 + d)"
 }
 
 /// Maintenance that is switched off, as the product itself writes it: nothing falls due while somebody looks or measures.

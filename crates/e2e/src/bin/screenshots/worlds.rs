@@ -1,7 +1,7 @@
 //! What is looked at: nothing yet, a few real hosts, and many.
 
 use restic_manager_e2e::fleet::{Seeded, Size};
-use restic_manager_e2e::{Agent, Browser, House, RestServer, Rights, noise, restic_newest};
+use restic_manager_e2e::{Agent, Browser, House, RestServer, Restic, Rights, noise, restic_newest, wait_for};
 
 use super::album::Album;
 
@@ -31,8 +31,11 @@ pub(super) fn few(album: &mut Album) {
     std::fs::create_dir(&rest).expect("a new folder");
     let everyday = RestServer::start(&house.path(""), &rest, Rights::AppendOnly);
     let admin = RestServer::start(&house.path(""), &rest, Rights::Full);
+    // Logs show what was run: under its own name, not under that of this checkout.
+    let restic = Restic { program: house.path("restic") };
+    std::os::unix::fs::symlink(restic_newest().program, &restic.program).expect("a link");
     let names = ["atlas", "borealis", "cygnus"];
-    let mut agents: Vec<Agent> = names.map(|name| host(&house, &everyday, name)).into();
+    let mut agents: Vec<Agent> = names.map(|name| host(&house, &restic, &everyday, name)).into();
     house.give_admin_rest("atlas", &admin, "atlas", PASSWORD);
     for kind in ["forget", "prune", "check"] {
         house.wait_job(house.rmctl(&["repo", kind, "atlas", "--field", "job_id"]).trim());
@@ -67,8 +70,8 @@ pub(super) fn few(album: &mut Album) {
 }
 
 /// A host with a group, a schedule and a few backups.
-fn host(house: &House, server: &RestServer, name: &str) -> Agent {
-    let agent = house.enrol(name, &restic_newest());
+fn host(house: &House, restic: &Restic, server: &RestServer, name: &str) -> Agent {
+    let agent = house.enrol(name, restic);
     house.attach_rest(&agent, server, name, PASSWORD);
     let source = house.path(&format!("{name}-data"));
     std::fs::create_dir(&source).expect("a new folder");
@@ -97,14 +100,16 @@ fn slow_backup(house: &House, agent: &Agent) -> String {
     let folder = house.path("photographs");
     std::fs::create_dir(&folder).expect("a new folder");
     for number in 0..24 {
-        noise(&folder.join(format!("2026-07-{:02}.raw", number + 1)), 4);
+        noise(&folder.join(format!("2026-07-{:02}.raw", number + 1)), 20);
     }
     let include = folder.to_str().expect("UTF-8");
     house.rmctl(&["source", "create", &agent.host_id, "photographs", "--include", include]);
     house.rmctl(&["host", "limit", &agent.host_id, "--upload", "900"]);
     let job = house.start_group(agent, "photographs");
-    restic_manager_e2e::wait_for("the backup to be under way", || {
-        (house.job(&job)["state"] == "running").then_some(())
+    // What is queued for upload counts as read, so the first percents come at once and the rest at the pace of the limit.
+    wait_for("the backup to be well under way", || {
+        let read = house.job(&job)["progress"]["percent_done"].as_f64()?;
+        (read > 0.2).then_some(())
     });
     job
 }
