@@ -19,17 +19,26 @@ const DARK: Look = Look { name: "dark", width: 1440, scheme: Scheme::Dark };
 const NARROW: Look = Look { name: "narrow", width: 360, scheme: Scheme::Light };
 /// What is seen without scrolling; a page is taken whole up to the second number.
 const HEIGHT: u32 = 900;
-const LONGEST: i64 = 2400;
+const LONGEST: i64 = 1800;
+/// The pages of which the documentation keeps the dark and the narrow picture beside the wide one.
+const IN_EVERY_LOOK: [&str; 5] = ["fleet", "job-live", "host", "host-repo", "many-fleet"];
 
-/// A folder of pictures.
+/// The pictures taken so far.
 pub(super) struct Album {
-    folder: PathBuf,
-    taken: Vec<(String, usize)>,
+    /// Where all of them go.
+    all: PathBuf,
+    /// Where those go that the documentation keeps.
+    kept: PathBuf,
+    taken: usize,
+    kept_bytes: usize,
 }
 
 impl Album {
-    pub(super) const fn new(folder: PathBuf) -> Self {
-        Self { folder, taken: Vec::new() }
+    pub(super) fn new(all: PathBuf, kept: PathBuf) -> Self {
+        for folder in [&all, &kept] {
+            std::fs::create_dir_all(folder).expect("the folder can be made");
+        }
+        Self { all, kept, taken: 0, kept_bytes: 0 }
     }
 
     /// Takes a page wide, dark and narrow.
@@ -66,13 +75,17 @@ impl Album {
         browser.resize(look.width, u32::try_from(height).expect("it is small"));
         let small = png_file::shrunk(&browser.picture(false));
         let file = format!("{name}-{}.png", look.name);
-        std::fs::write(self.folder.join(&file), &small).expect("the picture can be written");
+        std::fs::write(self.all.join(&file), &small).expect("the picture can be written");
+        if look.name == WIDE.name || IN_EVERY_LOOK.contains(&name) {
+            std::fs::write(self.kept.join(&file), &small).expect("the picture can be written");
+            self.kept_bytes += small.len();
+        }
         println!("{file}: {} KB", small.len() / 1024);
-        self.taken.push((file, small.len()));
+        self.taken += 1;
     }
 
     pub(super) fn tell(&self) {
-        let bytes: usize = self.taken.iter().map(|(_, size)| size).sum();
-        println!("{} pictures, {} KB, in {}", self.taken.len(), bytes / 1024, self.folder.display());
+        println!("{} pictures in {}", self.taken, self.all.display());
+        println!("those kept have {} KB, in {}", self.kept_bytes / 1024, self.kept.display());
     }
 }

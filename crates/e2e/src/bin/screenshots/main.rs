@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo build --workspace --bins
-//! cargo run -p restic-manager-e2e --bin screenshots [-- FOLDER]
+//! cargo run -p restic-manager-e2e --bin screenshots
 //! ```
 //!
-//! Real servers, agents and restics, and real Chromium. The folder is `docs/screenshots` unless another is named; pictures there are
-//! written over, others stay.
+//! Real servers, agents and restics, and real Chromium. All of them go to `target/screenshots`, and those that the documentation
+//! keeps to `docs/screenshots` too.
 
 #![allow(clippy::print_stdout, reason = "the program says what it made")]
 
@@ -19,10 +19,8 @@ use std::path::PathBuf;
 use album::Album;
 
 fn main() {
-    let default = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/screenshots");
-    let folder = std::env::args_os().nth(1).map_or_else(default, PathBuf::from);
-    std::fs::create_dir_all(&folder).expect("the folder can be made");
-    let mut album = Album::new(folder);
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut album = Album::new(root.join("target/screenshots"), root.join("docs/screenshots"));
     worlds::empty(&mut album);
     worlds::few(&mut album);
     worlds::many(&mut album);

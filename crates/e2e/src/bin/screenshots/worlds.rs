@@ -108,8 +108,8 @@ fn slow_backup(house: &House, agent: &Agent) -> String {
     let job = house.start_group(agent, "photographs");
     // What is queued for upload counts as read, so the first percents come at once and the rest at the pace of the limit.
     wait_for("the backup to be well under way", || {
-        let read = house.job(&job)["progress"]["percent_done"].as_f64()?;
-        (read > 0.2).then_some(())
+        let read = house.job(&job)["progress"]["percent"].as_f64()?;
+        (read > 20.0).then_some(())
     });
     job
 }
