@@ -69,7 +69,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new() -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+
+    /// The same over a store of the caller's.
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let wires = Arc::new(Wires::default());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_000_000_000)));
         let random = Arc::new(SeededRandom::new(7));
