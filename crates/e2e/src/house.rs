@@ -30,7 +30,16 @@ pub struct Agent {
     pub process: Process,
     folder: PathBuf,
     restic: Restic,
-    url: String,
+    way: Way,
+}
+
+/// How an agent reaches its server, and what else its command line says.
+#[derive(Debug, Clone)]
+pub struct Way {
+    /// The server's address, as the agent sees it.
+    pub url: String,
+    /// Further arguments of its `run`.
+    pub more: Vec<String>,
 }
 
 impl House {
@@ -169,6 +178,20 @@ impl House {
 
     /// The same by a token that was made elsewhere.
     pub fn enrol_by(&self, token: &str, name: &str, restic: &Restic) -> Agent {
+        self.enrol_way(token, name, restic, self.straight())
+    }
+
+    /// Enrols a host and starts its agent with another way to the server.
+    pub fn enrol_over(&self, name: &str, restic: &Restic, way: Way) -> Agent {
+        let token = self.rmctl(&["host", "enroll-token", "--host-name", name, "--field", "token"]);
+        self.enrol_way(&token, name, restic, way)
+    }
+
+    fn straight(&self) -> Way {
+        Way { url: self.url.clone(), more: Vec::new() }
+    }
+
+    fn enrol_way(&self, token: &str, name: &str, restic: &Restic, way: Way) -> Agent {
         let folder = self.path(name);
         std::fs::create_dir(&folder).expect("a new folder");
         let token_file = self.secret(&format!("{name}.token"), token.trim());
@@ -180,8 +203,8 @@ impl House {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "enrol: {}: {stderr}", output.status);
         let host_id = self.rmctl(&["host", "show", name, "--field", "id"]).trim().to_owned();
-        let process = Agent::start(&folder, restic, &self.url);
-        let agent = Agent { host_id, process, folder, restic: restic.clone(), url: self.url.clone() };
+        let process = Agent::start(&folder, restic, &way);
+        let agent = Agent { host_id, process, folder, restic: restic.clone(), way };
         self.wait_presence(&agent, "online");
         agent
     }
@@ -204,8 +227,9 @@ impl House {
     pub fn run_enrolled(&self, folder: &str, host: &str, restic: &Restic) -> Agent {
         let folder = self.path(folder);
         let host_id = self.rmctl(&["host", "show", host, "--field", "id"]).trim().to_owned();
-        let process = Agent::start(&folder, restic, &self.url);
-        let agent = Agent { host_id, process, folder, restic: restic.clone(), url: self.url.clone() };
+        let way = self.straight();
+        let process = Agent::start(&folder, restic, &way);
+        let agent = Agent { host_id, process, folder, restic: restic.clone(), way };
         self.wait_presence(&agent, "online");
         agent
     }
@@ -316,10 +340,11 @@ impl Agent {
         command
     }
 
-    fn start(folder: &Path, restic: &Restic, url: &str) -> Process {
+    fn start(folder: &Path, restic: &Restic, way: &Way) -> Process {
         let mut command = Self::command(folder);
         command
-            .args(["run", "--server", url])
+            .args(["run", "--server", &way.url])
+            .args(&way.more)
             .env("RM_AGENT_RESTIC", &restic.program)
             .env("RM_AGENT_CACHE_DIR", folder.join("cache"));
         Process::start("the agent", &mut command, &folder.join("agent.log"))
@@ -327,7 +352,7 @@ impl Agent {
 
     /// Starts the agent again after it ended.
     pub fn restart(&mut self) {
-        self.process = Self::start(&self.folder, &self.restic, &self.url);
+        self.process = Self::start(&self.folder, &self.restic, &self.way);
     }
 
     /// Its folder: `state`, `cache`, `agent.key`, `agent.log`.

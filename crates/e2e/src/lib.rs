@@ -4,16 +4,21 @@
 //! deadline; what a wait was for, and the logs, are in the panic.
 
 mod browser;
+mod cable;
 pub mod fleet;
 mod house;
+mod ledger;
 mod process;
 mod rest;
 mod sealed;
 mod tools;
+pub mod witness;
 
 pub use browser::{Browser, Finding, Scheme, Scripts};
-pub use house::{ADMIN_PASSWORD, Agent, House};
-pub use process::{Process, wait_for};
+pub use cable::{Cable, Direction};
+pub use house::{ADMIN_PASSWORD, Agent, House, Way};
+pub use ledger::{Claim, Ledger};
+pub use process::{Process, wait_for, wait_within};
 pub use rest::{RestServer, Rights};
 pub use sealed::SealedFiles;
 pub use tools::{Restic, binary, noise, rest_server, restic_newest, restic_oldest};

@@ -12,13 +12,22 @@ use rustix::process::{Pid, Signal, kill_process};
 /// # Panics
 ///
 /// After two minutes, naming what was waited for.
-pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(120);
+pub fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    wait_within(Duration::from_secs(120), what, ask)
+}
+
+/// The same with another deadline.
+///
+/// # Panics
+///
+/// When it has passed, naming what was waited for.
+pub fn wait_within<T>(limit: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + limit;
     loop {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(Instant::now() < deadline, "waited two minutes for {what}");
+        assert!(Instant::now() < deadline, "waited {limit:?} for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }

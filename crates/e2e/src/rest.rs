@@ -1,7 +1,7 @@
 //! restic's REST server, append-only or not, with its own login.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::house::House;
@@ -23,6 +23,9 @@ pub struct RestServer {
     pub process: Process,
     port: u16,
     user: &'static str,
+    folder: PathBuf,
+    data: PathBuf,
+    rights: Rights,
 }
 
 /// The password of every REST login; planted, so that it can be searched for.
@@ -37,20 +40,15 @@ impl RestServer {
     ///
     /// When it does not start.
     pub fn start(folder: &Path, data: &Path, rights: Rights) -> Self {
-        let (user, extra): (_, &[&str]) = match rights {
-            Rights::AppendOnly => ("everyday", &["--append-only"]),
-            Rights::Full => ("admin", &[]),
-        };
         let port = free_port();
-        let login = folder.join(format!("{user}.htpasswd"));
-        std::fs::write(&login, format!("{user}:{REST_PASSWORD_SHA}\n")).expect("a file");
-        let mut command = Command::new(rest_server());
-        command.arg("--path").arg(data).arg("--listen").arg(format!("127.0.0.1:{port}"));
-        command.arg("--htpasswd-file").arg(&login).args(extra);
-        let log = folder.join(format!("rest-{user}.log"));
-        let process = Process::start("rest-server", &mut command, &log);
-        wait_for("the REST server", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-        Self { process, port, user }
+        let process = serve(folder, data, rights, port);
+        let user = rights.user();
+        Self { process, port, user, folder: folder.to_owned(), data: data.to_owned(), rights }
+    }
+
+    /// Starts it again on the same port; it must be over.
+    pub fn restart(&mut self) {
+        self.process = serve(&self.folder, &self.data, self.rights, self.port);
     }
 
     /// The address of a repository on it, with user and password as restic takes them.
@@ -69,6 +67,31 @@ impl RestServer {
         let file = file.to_str().expect("UTF-8").to_owned();
         vec!["--rest-user".into(), self.user.into(), "--rest-password-file".into(), file]
     }
+}
+
+impl Rights {
+    const fn user(self) -> &'static str {
+        match self {
+            Self::AppendOnly => "everyday",
+            Self::Full => "admin",
+        }
+    }
+}
+
+fn serve(folder: &Path, data: &Path, rights: Rights, port: u16) -> Process {
+    let user = rights.user();
+    let extra: &[&str] = match rights {
+        Rights::AppendOnly => &["--append-only"],
+        Rights::Full => &[],
+    };
+    let login = folder.join(format!("{user}.htpasswd"));
+    std::fs::write(&login, format!("{user}:{REST_PASSWORD_SHA}\n")).expect("a file");
+    let mut command = Command::new(rest_server());
+    command.arg("--path").arg(data).arg("--listen").arg(format!("127.0.0.1:{port}"));
+    command.arg("--htpasswd-file").arg(&login).args(extra);
+    let process = Process::start("rest-server", &mut command, &folder.join(format!("rest-{user}.log")));
+    wait_for("the REST server", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    process
 }
 
 fn free_port() -> u16 {
