@@ -9,6 +9,7 @@ use crate::backoff;
 use crate::id::{JobId, RepoId, ScheduleId};
 use crate::model::{FinalState, Pending, PendingCause, RunKey};
 use crate::pending::{self, Decision, PendingView, Plan, Presence, Retry, Target, Trigger};
+use crate::restic::OutcomeClass;
 use crate::schedule::{Cadence, due};
 use crate::slots::{Entry, SlotBook, Standing};
 use crate::time::{MINUTE, Timestamp};
@@ -187,7 +188,7 @@ fn own_attempt(situation: &Situation<'_>, group: &PlanGroup, run: &RunKey) -> Ow
     };
     let cause = match newest.standing {
         Standing::Lost => PendingCause::Lost,
-        Standing::Ended(FinalState::Failed) if newest.class.is_some_and(|class| class.is_retryable()) => {
+        Standing::Ended(FinalState::Failed) if newest.class.is_some_and(OutcomeClass::is_retryable) => {
             PendingCause::Retryable
         }
         Standing::Ended(_) | Standing::Claimed | Standing::Running => return Own::Nothing,

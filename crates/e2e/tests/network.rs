@@ -20,11 +20,14 @@ struct Site {
     name: &'static str,
     agent: Agent,
     cable: Cable,
-    break_it: fn(&Cable),
+    break_it: Break,
 }
 
+/// A way in which a network fails.
+type Break = fn(&Cable);
+
 impl Site {
-    fn new(house: &House, name: &'static str, break_it: fn(&Cable)) -> Self {
+    fn new(house: &House, name: &'static str, break_it: Break) -> Self {
         let cable = Cable::to(&house.url);
         let more = ["--offline-grace", "2", "--settle", "1"].map(str::to_owned).to_vec();
         let agent = house.enrol_over(name, &restic_newest(), Way { url: cable.url(), more });
@@ -84,7 +87,7 @@ fn snapshot_id(job: &Value) -> Option<String> {
 #[test]
 fn a_network_that_fails_in_any_way_stops_no_backup_and_every_slot_is_told_once() {
     let house = House::open();
-    let ways: [(&str, fn(&Cable)); 4] = [
+    let ways: [(&str, Break); 4] = [
         ("refused", Cable::cut),
         ("silent", |cable| {
             cable.deaden(Direction::ToServer);

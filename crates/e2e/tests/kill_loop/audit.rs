@@ -146,7 +146,9 @@ fn the_server_says_the_same(storm: &Storm, claims: &Claims, figures: &mut Figure
         });
         assert_eq!(row["state"], state, "{row:#}\n{claim:#?}");
         assert_eq!(row["host_name"], storm.hosts[*place].name, "{row:#}");
-        assert_eq!(row["slot"].as_i64(), claim.run.map(|run| run.slot.as_millis()), "{row:#}\n{claim:#?}");
+        // The server keeps slots of maintenance too, which the agent does not.
+        let slot = row["slot"].as_i64().filter(|_| !row["run_id"].is_null());
+        assert_eq!(slot, claim.run.map(|run| run.slot.as_millis()), "{row:#}\n{claim:#?}");
         assert_eq!(row["summary"]["snapshot_id"].as_str(), snapshot_of(claim).as_deref(), "{row:#}");
     }
     for (job, row) in &rows {
