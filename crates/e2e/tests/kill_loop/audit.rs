@@ -53,7 +53,7 @@ fn each_claim_has_one_end(claims: &Claims) {
         assert_eq!(claim.times, 1, "{job} was claimed once: {claim:#?}");
         let ends: BTreeSet<String> = claim.ends.iter().map(|end| format!("{end:?}")).collect();
         assert!(ends.len() <= 1, "{job} ended in one way: {claim:#?}");
-        assert!(claim.lost != !ends.is_empty(), "{job} either ended or was lost: {claim:#?}");
+        assert!(claim.lost == ends.is_empty(), "{job} either ended or was lost: {claim:#?}");
     }
 }
 
