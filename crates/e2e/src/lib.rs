@@ -22,3 +22,8 @@ pub use process::{Process, wait_for, wait_within};
 pub use rest::{RestServer, Rights};
 pub use sealed::SealedFiles;
 pub use tools::{Restic, binary, noise, rest_server, restic_newest, restic_oldest};
+
+/// The programs in the book's embedding guide.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/embedding.md")]
+pub struct EmbeddingGuide;

@@ -11,6 +11,8 @@ mod server;
 
 #[cfg(test)]
 mod pair_tests;
+#[cfg(test)]
+mod timing_tests;
 
 pub use agent::{AgentAction, AgentLink, DownCause, LinkState};
 pub use server::{CloseReason, ServerAction, ServerLink};

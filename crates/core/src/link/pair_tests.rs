@@ -17,7 +17,7 @@ fn spool_id() -> SpoolId {
     SpoolId::mint(Timestamp::from_millis(1), [1; 10])
 }
 
-fn welcome(epoch: i64, acked_seq: u64) -> Welcome {
+pub(super) fn welcome(epoch: i64, acked_seq: u64) -> Welcome {
     Welcome {
         protocol: PROTOCOL,
         epoch,
@@ -30,7 +30,7 @@ fn welcome(epoch: i64, acked_seq: u64) -> Welcome {
     }
 }
 
-fn hello(first_seq: u64, last_seq: u64) -> Hello {
+pub(super) fn hello(first_seq: u64, last_seq: u64) -> Hello {
     Hello {
         protocol: PROTOCOL,
         versions: AgentVersions {
@@ -54,7 +54,7 @@ fn hello(first_seq: u64, last_seq: u64) -> Hello {
     }
 }
 
-fn message(seq: u64) -> AgentMessage {
+pub(super) fn message(seq: u64) -> AgentMessage {
     let job_id = crate::id::JobId::mint(Timestamp::from_millis(seq as i64), [0; 10]);
     AgentMessage::JobStarted(JobStarted { job_id, at: Timestamp::from_millis(seq as i64), run: None })
 }

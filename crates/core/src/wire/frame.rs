@@ -111,6 +111,10 @@ fn decode<M: DeserializeOwned>(text: &str, types: &[&str]) -> Result<Decoded<M>,
     if text.len() > MAX_FRAME_BYTES {
         return Err(FrameError::TooLong { bytes: text.len() });
     }
+    // Read as a list of its fields an array would do as well.
+    if !text.trim_start().starts_with('{') {
+        return Err(FrameError::NotJson("it is no object".to_owned()));
+    }
     let raw: RawFrame<'_> =
         serde_json::from_str(text).map_err(|error| FrameError::NotJson(error.to_string()))?;
     if !types.contains(&raw.kind.as_str()) {
@@ -186,6 +190,11 @@ mod tests {
     fn what_is_no_frame_is_said_so() {
         assert!(matches!(decode_agent("hello"), Err(FrameError::NotJson(_))));
         assert!(matches!(decode_agent("{}"), Err(FrameError::NotJson(_))));
+        let list = r#"[1,"heartbeat",null,{"clock":7}]"#;
+        assert!(
+            matches!(decode_agent(list), Err(FrameError::NotJson(_))),
+            "a list of the fields is no frame"
+        );
         let long = "x".repeat(MAX_FRAME_BYTES + 1);
         assert!(matches!(decode_agent(&long), Err(FrameError::TooLong { .. })));
     }
