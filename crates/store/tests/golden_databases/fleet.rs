@@ -2,8 +2,10 @@
 //!
 //! Whatever the store learns to keep joins here before the file of the next schema is made; the files that are there stay as they are.
 
+use restic_manager_core::announce::{HexBytes, PendingState};
 use restic_manager_core::id::{
-    AttachmentId, EnrollmentId, GroupId, HostId, RepoId, ScheduleId, SessionId, SpoolId, TokenId, UserId,
+    AttachmentId, EnrollmentId, GroupId, HostId, PendingHostId, RepoId, ScheduleId, SessionId, SpoolId,
+    TokenId, UserId,
 };
 use restic_manager_core::maintenance::MaintenanceSettings;
 use restic_manager_core::model::{
@@ -14,8 +16,9 @@ use restic_manager_core::retention::KeepPolicy;
 use restic_manager_core::text::{DisplayName, ExcludePattern, LoginName, ResticHost, SourcePath, Tag};
 use restic_manager_core::time::{HOUR, MINUTE};
 use restic_manager_store::{
-    AttachmentChange, Bootstrapped, EnrollmentRow, HostChange, PlanWritten, PutAttachment, PutCredential,
-    Renamed, SealedCredential, SessionRow, Store, TakeSession, TokenCreated, TokenHash, TokenRow, UserRow,
+    AnnounceOutcome, AttachmentChange, Bootstrapped, EnrollmentRow, HostChange, PendingHostRow, PlanWritten,
+    PutAttachment, PutCredential, Renamed, SealedCredential, SessionRow, Store, TakeSession, TokenCreated,
+    TokenHash, TokenRow, UserRow,
 };
 
 use crate::sample::{NOW, audit, mint};
@@ -105,6 +108,26 @@ async fn people(store: &dyn Store) {
         }
     }
     enrollment(store, OPEN_ENROLLMENT).await;
+    announcement(store).await;
+}
+
+/// The key of an agent that announced itself and waits.
+pub(crate) const WAITING_KEY: HexBytes<32> = HexBytes([9; 32]);
+
+async fn announcement(store: &dyn Store) {
+    let row = PendingHostRow {
+        id: mint(PendingHostId::mint),
+        key: WAITING_KEY,
+        challenge: HexBytes([10; 32]),
+        facts: HostFacts { os_hostname: Some("kiosk".to_owned()), ..HostFacts::default() },
+        address: "192.0.2.7".to_owned(),
+        announced_at: NOW,
+        expires_at: NOW + HOUR,
+        state: PendingState::Waiting,
+        host_id: None,
+    };
+    let announced = store.announce(row, 10, audit("host.announced")).await.unwrap();
+    assert_eq!(announced, AnnounceOutcome::New);
 }
 
 async fn enrollment(store: &dyn Store, hash: TokenHash) {

@@ -11,7 +11,7 @@ use restic_manager_store::{
 };
 
 use crate::fleet::{
-    AGENT_TOKEN, API_TOKEN, COOKIE, OPEN_ENROLLMENT, PASSWORD_HASH, REVOKED_TOKEN, SPOOL, sealed,
+    AGENT_TOKEN, API_TOKEN, COOKIE, OPEN_ENROLLMENT, PASSWORD_HASH, REVOKED_TOKEN, SPOOL, WAITING_KEY, sealed,
 };
 use crate::sample::{NOW, lines};
 use crate::work::{LINES, MESSAGES};
@@ -20,9 +20,12 @@ fn page() -> PageRequest {
     PageRequest::first(1_000)
 }
 
-/// Reads it all, and takes a session at the end: the spool goes on where it stood.
-pub(crate) async fn all(store: &dyn Store) {
+/// Reads it all, and takes a session at the end: the spool goes on where it stood. What a schema did not know yet is not in its file.
+pub(crate) async fn all(store: &dyn Store, schema: i64) {
     accounts(store).await;
+    if schema >= 3 {
+        announced(store).await;
+    }
     let host = the_host(store).await;
     let archive = repos(store).await;
     attachments(store, host.id, archive).await;
@@ -49,6 +52,11 @@ async fn accounts(store: &dyn Store) {
     assert_eq!(store.tokens(ada.id, page()).await.unwrap().items.len(), 2);
     let open = store.enrollment(&OPEN_ENROLLMENT).await.unwrap().expect("the enrolment token");
     assert_eq!((open.host_name.as_ref().map(DisplayName::as_str), open.used_at), (Some("wanted"), None));
+}
+
+async fn announced(store: &dyn Store) {
+    let waiting = store.pending_host_by_key(&WAITING_KEY, NOW).await.unwrap().expect("the announcement");
+    assert_eq!((waiting.facts.os_hostname.as_deref(), waiting.host_id), (Some("kiosk"), None));
 }
 
 async fn the_host(store: &dyn Store) -> Host {

@@ -150,7 +150,7 @@ fn finished(job_id: JobId, state: FinalState) -> Effect {
     let (class, check) = match state {
         FinalState::Succeeded => (OutcomeClass::Ok, CheckStatus::Ok),
         FinalState::Warning => (OutcomeClass::Partial, CheckStatus::Ok),
-        FinalState::Failed | FinalState::Cancelled => (OutcomeClass::Unknown, CheckStatus::ErrorsFound),
+        FinalState::Failed | FinalState::Cancelled => (OutcomeClass::Unreachable, CheckStatus::ErrorsFound),
     };
     let summary = JobSummary {
         check: Some(check),
