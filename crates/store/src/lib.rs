@@ -13,6 +13,8 @@ mod aftermath;
 mod audit;
 #[cfg(feature = "contract")]
 pub mod contract;
+#[doc(hidden)]
+pub mod delegate;
 mod error;
 mod fleet;
 mod glance;

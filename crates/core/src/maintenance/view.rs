@@ -77,6 +77,29 @@ pub enum ForgetNeeds {
 }
 
 impl RepoView {
+    /// A repository in whose way nothing stands: no job yet, a runner that is ready, an admin credential, and something to forget. Whoever
+    /// knows more fills in the fields.
+    pub const fn new(repo_id: RepoId, policy: MaintenancePolicy) -> Self {
+        Self {
+            repo_id,
+            policy,
+            policy_since: [None; 3],
+            last: [None; 3],
+            runner: RunnerState::Ready,
+            forget: ForgetNeeds::Policies,
+            has_admin_creds: true,
+            append_only: AppendOnly::Unknown,
+            check_errors: false,
+            foreign_lock: false,
+            clock_suspect: false,
+        }
+    }
+
+    /// Notes the newest job of a kind.
+    pub const fn set_last(&mut self, kind: MaintenanceKind, job: LastJob) {
+        self.last[place(kind)] = Some(job);
+    }
+
     pub(super) fn last(&self, kind: MaintenanceKind) -> Option<&LastJob> {
         self.last[place(kind)].as_ref()
     }

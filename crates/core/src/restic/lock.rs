@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::snapshot::rfc3339;
 use super::{LockId, OutputError};
 use crate::text::ResticRepoId;
-use crate::time::Timestamp;
+use crate::time::{MINUTE, Timestamp};
 
 /// A lock in a repository, as `cat lock` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -21,6 +21,72 @@ pub struct Lock {
     pub username: String,
     /// The restic process that holds it.
     pub pid: i64,
+}
+
+/// Whether the process that a lock names is there, on the host that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// A process with that number runs, be it restic or not.
+    Running,
+    /// There is none.
+    Gone,
+}
+
+/// What plain `unlock` does with a lock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unlock {
+    /// Removes it: its process on this very host is gone.
+    RemovesEnded,
+    /// Removes it: it was not refreshed for 30 minutes.
+    RemovesOld,
+    /// Keeps it: its process runs on this host.
+    KeepsRunning,
+    /// Keeps it: it is another host's, and young, or dated in the future.
+    KeepsForeign,
+}
+
+/// A lock that was not refreshed for so long is stale wherever its process runs: `staleTimeout` in restic's `internal/restic/lock.go`.
+const STALE_AFTER: i64 = 30 * MINUTE;
+
+impl Lock {
+    /// What plain `unlock` would do with this lock when it runs on the host that its system calls `here`, at `now` by that host's clock.
+    ///
+    /// `holder` is asked at most once, with the process number, and only for a lock of this host. Two machines, or containers, of one
+    /// name judge each other's processes wrongly, as restic does.
+    pub fn unlock(&self, here: &str, holder: impl FnOnce(i64) -> Holder, now: Timestamp) -> Unlock {
+        if now.millis_since(self.time) > STALE_AFTER {
+            return Unlock::RemovesOld;
+        }
+        if self.hostname != here {
+            return Unlock::KeepsForeign;
+        }
+        match holder(self.pid) {
+            Holder::Running => Unlock::KeepsRunning,
+            Holder::Gone => Unlock::RemovesEnded,
+        }
+    }
+}
+
+impl Unlock {
+    /// Whether the lock goes.
+    pub const fn removes(self) -> bool {
+        match self {
+            Self::RemovesEnded | Self::RemovesOld => true,
+            Self::KeepsRunning | Self::KeepsForeign => false,
+        }
+    }
+
+    /// The reason in one sentence.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::RemovesEnded => "stale: its process on this host is gone; plain `unlock` removes it",
+            Self::RemovesOld => "stale: not refreshed for 30 minutes; plain `unlock` removes it",
+            Self::KeepsRunning => "live: its process runs on this host; wait for it",
+            Self::KeepsForeign => {
+                "another host's, and young: look there; it is stale when it was not refreshed for 30 minutes"
+            }
+        }
+    }
 }
 
 /// The configuration of a repository, as `cat config` shows it.
@@ -93,6 +159,26 @@ mod tests {
         assert_eq!((lock.exclusive, lock.pid, lock.hostname.as_str()), (true, 12156, "vm"));
         assert_eq!(lock.time, Timestamp::from_millis(1_795_444_694_460));
         assert!(parse_cat_lock("").is_err());
+    }
+
+    #[test]
+    fn what_unlock_does_depends_on_host_process_and_age() {
+        let now = Timestamp::from_millis(1_795_444_694_460);
+        let lock = |hostname: &str, age: i64| Lock {
+            time: now - age,
+            exclusive: true,
+            hostname: hostname.into(),
+            username: "root".into(),
+            pid: 7,
+        };
+        let told = |lock: Lock, holder| lock.unlock("here", |_| holder, now);
+        assert_eq!(told(lock("here", MINUTE), Holder::Gone), Unlock::RemovesEnded);
+        assert_eq!(told(lock("here", 30 * MINUTE), Holder::Running), Unlock::KeepsRunning);
+        assert_eq!(told(lock("here", 30 * MINUTE + 1), Holder::Running), Unlock::RemovesOld);
+        assert_eq!(told(lock("there", 30 * MINUTE), Holder::Gone), Unlock::KeepsForeign);
+        assert_eq!(told(lock("there", 30 * MINUTE + 1), Holder::Gone), Unlock::RemovesOld);
+        assert_eq!(told(lock("there", -90 * MINUTE), Holder::Gone), Unlock::KeepsForeign);
+        assert_eq!(told(lock("here", -90 * MINUTE), Holder::Gone), Unlock::RemovesEnded);
     }
 
     #[test]

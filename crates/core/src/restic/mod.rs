@@ -48,7 +48,9 @@ pub use forget::{ForgetGroup, KeepReason, ReasonedSnapshot, parse_forget};
 pub use id::{IdError, LockId, SnapshotId};
 pub use init::{InitReport, parse_init};
 pub use line::{Line, Stream, parse_line};
-pub use lock::{Lock, RepoConfig, parse_cat_config, parse_cat_lock, parse_list_locks, parse_unlocked};
+pub use lock::{
+    Holder, Lock, RepoConfig, Unlock, parse_cat_config, parse_cat_lock, parse_list_locks, parse_unlocked,
+};
 pub use outcome::{Ended, Outcome, classify, retries_refused_delete};
 pub use prune::{PruneReport, parse_prune};
 pub use repo_url::{Backend, RepoUrl, RepoUrlError, Separated};

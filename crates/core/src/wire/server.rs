@@ -188,6 +188,25 @@ pub struct CommandRun {
     pub spec: JobSpec,
 }
 
+impl CommandRun {
+    /// A job by itself: the first attempt, of no run and of no session, without limits, and with stale locks left alone.
+    pub const fn standalone(job_id: JobId, repo_id: RepoId, restic_host: ResticHost, spec: JobSpec) -> Self {
+        Self {
+            job_id,
+            epoch: 0,
+            repo_id,
+            restic_host,
+            run: None,
+            attempt: 1,
+            requires_admin_creds: false,
+            auto_unlock: AutoUnlock::Off,
+            limit_upload_kib: None,
+            limit_download_kib: None,
+            spec,
+        }
+    }
+}
+
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
