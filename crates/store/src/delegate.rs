@@ -22,7 +22,7 @@
 ///     }
 /// }
 ///
-/// delegate_store!(Counted => inner before count: Accounts, Audit, Fleet, Maintenance, Meta, PendingHosts, Plans, Reports, Work);
+/// delegate_store!(Counted => inner before count: Accounts, Audit, Fleet, Glance, Maintenance, Meta, PendingHosts, Plans, Reports, Work);
 ///
 /// let counted = Counted { inner: Arc::new(MemoryStore::new()), calls: AtomicU64::new(0) };
 /// let store: Arc<dyn Store> = Arc::new(counted);
@@ -99,6 +99,18 @@ macro_rules! delegate_one {
             fn credential(id: AttachmentId, kind: CredentialKind) -> Option<SealedCredential>;
             fn put_credential(id: AttachmentId, credential: SealedCredential, audit: AuditEntry) -> PutCredential;
             fn delete_credential(id: AttachmentId, kind: CredentialKind, audit: AuditEntry) -> bool;
+        }
+    };
+    (Glance, $layer:ty, $inner:ident, $before:tt) => {
+        $crate::delegate_methods! { Glance, $layer, $inner, $before;
+            fn primary_repos(host_ids: &[HostId]) -> Vec<PrimaryRepo>;
+            fn sizes(repo_ids: &[RepoId], since: Timestamp) -> Vec<(RepoId, StatsDay)>;
+            fn open_jobs_of(host_ids: &[HostId]) -> Vec<JobRow>;
+            fn busy_hosts() -> Vec<HostId>;
+            fn hosts_without_restic(limit: u32) -> Vec<Host>;
+            fn unmended(since: Timestamp, limit: u32) -> Vec<JobRow>;
+            fn attempts(run_id: RunId) -> Vec<JobRow>;
+            fn job_days(of: DaysOf, kind: JobKind, since: Timestamp) -> Vec<JobDay>;
         }
     };
     (Maintenance, $layer:ty, $inner:ident, $before:tt) => {
