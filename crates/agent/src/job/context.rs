@@ -6,9 +6,7 @@ use std::num::NonZeroU32;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use restic_manager_core::restic::{
-    Access, Command, Environment, GlobalOptions, OutcomeClass, RepoUrl, RetryLock,
-};
+use restic_manager_core::restic::{Command, Environment, GlobalOptions, OutcomeClass, RetryLock};
 use restic_manager_core::text::ResticRepoId;
 use restic_manager_core::wire::{AgentMessage, CommandRun, JobSpec};
 use tokio::sync::mpsc;
@@ -154,18 +152,8 @@ fn environment(order: &JobOrder) -> Result<Environment, Ending> {
     let refused = |why: String| {
         Ending::failed(OutcomeClass::Unknown, format!("the credential cannot be used: {why}"), "correct it")
     };
-    let credential = &order.credential;
-    let url: RepoUrl = credential.url.parse().map_err(|error| refused(format!("{error}")))?;
     let cache_dir = order.cache_dir.to_str().ok_or_else(|| refused("the cache folder is no text".into()))?;
-    let access = Access {
-        url: &url,
-        password: &credential.password,
-        rest_user: credential.rest_user.as_deref(),
-        rest_password: credential.rest_password.as_ref(),
-        variables: &credential.env,
-        cache_dir,
-    };
-    access.environment().map_err(|error| refused(error.to_string()))
+    order.credential.environment(cache_dir).map_err(|error| refused(error.to_string()))
 }
 
 /// The folder of the nth main command of a job, counted from 1.

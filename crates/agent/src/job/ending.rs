@@ -143,7 +143,7 @@ impl Ending {
         JobFinished {
             job_id,
             at: self.at,
-            state: state_of(class),
+            state: FinalState::from(class),
             class,
             exit_code: self.exit_code,
             message: redact(&message),
@@ -151,23 +151,5 @@ impl Ending {
             summary: *self.summary,
             run: None,
         }
-    }
-}
-
-const fn state_of(class: OutcomeClass) -> FinalState {
-    match class {
-        OutcomeClass::Ok => FinalState::Succeeded,
-        OutcomeClass::Partial => FinalState::Warning,
-        OutcomeClass::Cancelled => FinalState::Cancelled,
-        OutcomeClass::Locked
-        | OutcomeClass::Unreachable
-        | OutcomeClass::NoRepository
-        | OutcomeClass::WrongPassword
-        | OutcomeClass::AppendOnly
-        | OutcomeClass::NoSpace
-        | OutcomeClass::SourceMissing
-        | OutcomeClass::ResticMissing
-        | OutcomeClass::Killed
-        | OutcomeClass::Unknown => FinalState::Failed,
     }
 }

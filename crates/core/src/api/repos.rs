@@ -66,6 +66,13 @@ pub struct CredentialWrite {
     pub env: BTreeMap<String, Secret>,
 }
 
+impl CredentialWrite {
+    /// An address and a password; a REST login may stand in the address.
+    pub fn new(url: impl Into<String>, password: Secret) -> Self {
+        Self { url: url.into(), password, rest_user: None, rest_password: None, env: BTreeMap::new() }
+    }
+}
+
 /// Attaches a host to a repository, or changes how it is attached.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -82,6 +89,13 @@ pub struct AttachmentWrite {
     /// The everyday credential; needed for a new attachment, kept when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<CredentialWrite>,
+}
+
+impl AttachmentWrite {
+    /// With this everyday credential; snapshots carry the host's own name.
+    pub const fn new(role: Role, credential: CredentialWrite) -> Self {
+        Self { role, restic_host: None, append_only: None, credential: Some(credential) }
+    }
 }
 
 /// Sets the everyday credential of a host's primary repository, which is made when there is none.

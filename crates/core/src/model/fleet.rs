@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{AttachmentId, HostId, RepoId};
+use crate::restic::{Access, Environment, EnvironmentError, RepoUrl, RepoUrlError};
 use crate::secret::{Secret, exposed};
 use crate::text::{DisplayName, ResticHost, ResticRepoId, Tag};
 use crate::time::Timestamp;
@@ -182,4 +183,40 @@ pub struct CredentialSecret {
     /// Environment variables of the storage, such as `AWS_ACCESS_KEY_ID`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", with = "exposed")]
     pub env: BTreeMap<String, Secret>,
+}
+
+impl CredentialSecret {
+    /// An address and a password; nothing of a REST server, no variables.
+    pub fn new(url: impl Into<String>, password: Secret) -> Self {
+        Self { url: url.into(), password, rest_user: None, rest_password: None, env: BTreeMap::new() }
+    }
+
+    /// The environment in which restic opens the repository, with its cache in this folder.
+    ///
+    /// # Errors
+    ///
+    /// The address is none, or the rest makes no environment.
+    pub fn environment(&self, cache_dir: &str) -> Result<Environment, CredentialError> {
+        let url: RepoUrl = self.url.parse()?;
+        let access = Access {
+            url: &url,
+            password: &self.password,
+            rest_user: self.rest_user.as_deref(),
+            rest_password: self.rest_password.as_ref(),
+            variables: &self.env,
+            cache_dir,
+        };
+        Ok(access.environment()?)
+    }
+}
+
+/// A credential that opens nothing. No variant holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// Its address.
+    #[error(transparent)]
+    Url(#[from] RepoUrlError),
+    /// The rest of it.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
 }

@@ -12,7 +12,8 @@ mod state;
 
 pub use audit::{Actor, ActorKind, AuditEntry, AuditRow};
 pub use fleet::{
-    AppendOnly, Attachment, CredentialInfo, CredentialKind, CredentialSecret, Host, HostFacts, Repo, Role,
+    AppendOnly, Attachment, CredentialError, CredentialInfo, CredentialKind, CredentialSecret, Host,
+    HostFacts, Repo, Role,
 };
 pub use hold::Hold;
 pub use job::{Job, JobIntent, JobKind, JobSummary, LockMode, UnlockScope};

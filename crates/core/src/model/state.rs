@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::restic::OutcomeClass;
+
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +100,27 @@ pub enum FinalState {
     Failed,
     /// It was stopped on request.
     Cancelled,
+}
+
+/// What a job is that ended so.
+impl From<OutcomeClass> for FinalState {
+    fn from(class: OutcomeClass) -> Self {
+        match class {
+            OutcomeClass::Ok => Self::Succeeded,
+            OutcomeClass::Partial => Self::Warning,
+            OutcomeClass::Cancelled => Self::Cancelled,
+            OutcomeClass::Locked
+            | OutcomeClass::Unreachable
+            | OutcomeClass::NoRepository
+            | OutcomeClass::WrongPassword
+            | OutcomeClass::AppendOnly
+            | OutcomeClass::NoSpace
+            | OutcomeClass::SourceMissing
+            | OutcomeClass::ResticMissing
+            | OutcomeClass::Killed
+            | OutcomeClass::Unknown => Self::Failed,
+        }
+    }
 }
 
 impl From<FinalState> for JobState {

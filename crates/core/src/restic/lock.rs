@@ -51,7 +51,8 @@ const STALE_AFTER: i64 = 30 * MINUTE;
 impl Lock {
     /// What plain `unlock` would do with this lock when it runs on the host that its system calls `here`, at `now` by that host's clock.
     ///
-    /// `holder` is asked at most once, with the process number, and only for a lock of this host. Two machines, or containers, of one
+    /// `holder` is asked at most once, with the process number, and only for a lock of this host. (Restic itself asks by sending SIGHUP to that
+    /// process, which ends one that does not handle it.) Two machines, or containers, of one
     /// name judge each other's processes wrongly, as restic does.
     pub fn unlock(&self, here: &str, holder: impl FnOnce(i64) -> Holder, now: Timestamp) -> Unlock {
         if now.millis_since(self.time) > STALE_AFTER {

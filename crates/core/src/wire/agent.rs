@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{JobId, RepoId, ScheduleId, SpoolId};
 use crate::model::{FinalState, JobSummary, LogLine, RepoStats, ResticRepoId, RunKey, Snapshot};
-use crate::restic::{OutcomeClass, Progress};
+use crate::restic::{Outcome, OutcomeClass, Progress};
 use crate::time::Timestamp;
 
 /// A message from an agent to the server.
@@ -126,6 +126,33 @@ pub struct Hello {
     pub claims: Vec<SlotClaim>,
     /// The version of the plan it works by; 0 when it has none.
     pub schedule_version: i64,
+}
+
+impl Hello {
+    /// The hello of an agent that has just begun: nothing runs, nothing is spooled or claimed, no plan is known.
+    pub fn fresh(
+        machine_id: impl Into<String>,
+        os_hostname: impl Into<String>,
+        versions: AgentVersions,
+        spool_id: SpoolId,
+        clock: Timestamp,
+    ) -> Self {
+        Self {
+            protocol: super::PROTOCOL,
+            versions,
+            machine_id: machine_id.into(),
+            boot_id: String::new(),
+            os_hostname: os_hostname.into(),
+            clock,
+            spool_id,
+            first_seq: 1,
+            last_seq: 0,
+            running_jobs: Vec::new(),
+            spooled_jobs: Vec::new(),
+            claims: Vec::new(),
+            schedule_version: 0,
+        }
+    }
 }
 
 /// A job that runs at present.
@@ -302,4 +329,21 @@ pub struct JobFinished {
     /// The run it did on its own, without a command of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<SlotClaim>,
+}
+
+impl JobFinished {
+    /// The end of a job as [`classify`](crate::restic::classify) judged its restic: without a summary, an exit code or a run.
+    pub fn of(job_id: JobId, outcome: &Outcome, at: Timestamp) -> Self {
+        Self {
+            job_id,
+            at,
+            state: outcome.class.into(),
+            class: outcome.class,
+            exit_code: None,
+            message: outcome.message.clone(),
+            hint: outcome.hint.clone(),
+            summary: JobSummary::default(),
+            run: None,
+        }
+    }
 }

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use restic_manager_core::api::{HostPatch, HostView, Page, Presence};
-use restic_manager_core::id::HostId;
-use restic_manager_core::model::{Host, Schedule};
+use restic_manager_core::id::{EnrollmentId, HostId};
+use restic_manager_core::model::{Host, HostFacts, Schedule};
 use restic_manager_core::schedule::Cadence;
-use restic_manager_core::text::Tag;
-use restic_manager_core::time::Timestamp;
+use restic_manager_core::text::{DisplayName, Tag};
+use restic_manager_core::time::{MINUTE, Timestamp};
 use restic_manager_core::wire::WireError;
-use restic_manager_store::{Deleted, HostChange, HostFilter, Renamed, Seen};
+use restic_manager_store::{Deleted, EnrollOutcome, EnrollmentRow, HostChange, HostFilter, Renamed, Seen};
 
+use super::newcomer::new_host;
 use super::page::page;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
+use crate::random::token_hash;
 
 /// Which hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,6 +55,45 @@ impl App {
         let host = self.known_host(id).await?;
         let mut views = self.host_views(std::slice::from_ref(&host)).await?;
         Ok(views.remove(&id).unwrap_or_else(|| self.bare_view(host)))
+    }
+
+    /// Makes a host whose agent the embedder authenticates in a way of its own: no agent token opens a session for it.
+    ///
+    /// # Errors
+    ///
+    /// When the name is taken, or the store fails.
+    pub async fn add_host(&self, caller: &Caller, name: DisplayName) -> Result<Host, AppError> {
+        let now = self.clock.now();
+        let [once, never] = [self.random.mint_token("once_"), self.random.mint_token("never_")];
+        let id = EnrollmentId::mint(now, self.random.id_bytes());
+        let row = EnrollmentRow {
+            id,
+            hash: token_hash(&once),
+            host_name: Some(name.clone()),
+            created_at: now,
+            expires_at: now + MINUTE,
+            used_at: None,
+            host_id: None,
+        };
+        let subject = ("enrollment_token", id.to_string());
+        let audit = self.audit_of(caller, "enrollment_token.created", subject, []);
+        self.store.create_enrollment(row, audit).await?;
+        let host_id = HostId::mint(now, self.random.id_bytes());
+        let host = new_host(host_id, name.clone(), HostFacts::default(), now);
+        let subject = ("host", host.id.to_string());
+        let audit = self.audit_of(caller, "host.enrolled", subject, [("name", name.to_string().into())]);
+        let hash = token_hash(&once);
+        match self.store.enroll(&hash, host.clone(), token_hash(&never), now, audit).await? {
+            EnrollOutcome::Enrolled => Ok(host),
+            EnrollOutcome::NameTaken => Err(AppError::name_taken("host", name)),
+            // The token is of this very call, and good for a minute.
+            EnrollOutcome::Unknown | EnrollOutcome::Expired | EnrollOutcome::Used => Err(AppError::new(
+                ErrorKind::Unavailable,
+                "host_not_added",
+                "the host could not be added in time",
+            )
+            .hint("add it again")),
+        }
     }
 
     /// Changes a host.
