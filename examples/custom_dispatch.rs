@@ -98,7 +98,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
                     let credential = secret.as_ref().ok_or("a job came before any credential")?;
                     let at = clock.now();
                     let outcome = carry_out(&shell, &run.spec, credential).await?;
-                    let started = AgentMessage::JobStarted(JobStarted { job_id: run.job_id, at });
+                    let started = AgentMessage::JobStarted(JobStarted::new(run.job_id, at));
                     let finished = JobFinished::of(run.job_id, &outcome, clock.now());
                     for message in [started, AgentMessage::JobFinished(Box::new(finished))] {
                         seq += 1;

@@ -26,7 +26,7 @@ pub(crate) struct FolderFacts {
 
 // All capabilities but one are the inner store's; each of their calls is counted first.
 delegate_store!(FolderFacts => inner before count:
-    Accounts, Audit, Fleet, Glance, Maintenance, PendingHosts, Plans, Reports, Work);
+    Accounts, Audit, Fleet, Glance, Maintenance, PendingHosts, PendingRuns, Plans, Reports, Work);
 
 impl FolderFacts {
     pub(crate) fn new(inner: Arc<dyn Store>, folder: &Path) -> Self {

@@ -120,7 +120,7 @@ async fn connect(
             let ServerMessage::CommandRun(run) = *message else { continue };
             let well =
                 Outcome { class: OutcomeClass::Ok, message: "done".into(), hint: None, unreadable_items: 0 };
-            let started = AgentMessage::JobStarted(JobStarted { job_id: run.job_id, at: now });
+            let started = AgentMessage::JobStarted(JobStarted::new(run.job_id, now));
             let finished = AgentMessage::JobFinished(Box::new(JobFinished::of(run.job_id, &well, now)));
             let said = [started, finished].map(|message| Incoming::Message {
                 seq: {

@@ -22,7 +22,7 @@
 ///     }
 /// }
 ///
-/// delegate_store!(Counted => inner before count: Accounts, Audit, Fleet, Glance, Maintenance, Meta, PendingHosts, Plans, Reports, Work);
+/// delegate_store!(Counted => inner before count: Accounts, Audit, Fleet, Glance, Maintenance, Meta, PendingHosts, PendingRuns, Plans, Reports, Work);
 ///
 /// let counted = Counted { inner: Arc::new(MemoryStore::new()), calls: AtomicU64::new(0) };
 /// let store: Arc<dyn Store> = Arc::new(counted);
@@ -144,6 +144,16 @@ macro_rules! delegate_one {
             fn claim_pending(key: &AgentKey, challenge: &Challenge, next: Challenge, token: TokenHash, now: Timestamp, audit: AuditEntry) -> ClaimOutcome;
         }
     };
+    (PendingRuns, $layer:ty, $inner:ident, $before:tt) => {
+        $crate::delegate_methods! { PendingRuns, $layer, $inner, $before;
+            fn pending_due(online: &[HostId], now: Timestamp, most: u32) -> Vec<PendingRow>;
+            fn pending_of_host(host_id: HostId) -> Vec<PendingRow>;
+            fn pending_run(id: RunId) -> Option<PendingRow>;
+            fn pending_runs(of: PendingOf, page: PageRequest) -> Listed<PendingRow>;
+            fn count_pending() -> u64;
+            fn settle(settlements: Vec<Settlement>, now: Timestamp) -> Vec<Settled>;
+        }
+    };
     (Plans, $layer:ty, $inner:ident, $before:tt) => {
         $crate::delegate_methods! { Plans, $layer, $inner, $before;
             fn plan(host_id: HostId) -> Option<HostPlan>;
@@ -172,6 +182,7 @@ macro_rules! delegate_one {
             fn admission_view() -> AdmissionView;
             fn dispatch(intents: &[DispatchIntent], now: Timestamp) -> Vec<DispatchOutcome>;
             fn move_job(id: JobId, event: JobEvent, message: &str, now: Timestamp, audit: Option<AuditEntry>) -> JobMove;
+            fn put_off(id: JobId, message: &str, now: Timestamp) -> JobMove;
             fn request_cancel(id: JobId, now: Timestamp, audit: AuditEntry) -> CancelOutcome;
             fn unanswered(dispatched_before: Timestamp) -> Vec<DispatchRow>;
             fn withdraw_stale(created_before: Timestamp, now: Timestamp) -> Vec<JobId>;

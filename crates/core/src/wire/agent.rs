@@ -248,6 +248,13 @@ pub struct JobStarted {
     pub run: Option<SlotClaim>,
 }
 
+impl JobStarted {
+    /// The start of a job that the server asked for.
+    pub const fn new(job_id: JobId, at: Timestamp) -> Self {
+        Self { job_id, at, run: None }
+    }
+}
+
 /// How far a job is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobProgress {
