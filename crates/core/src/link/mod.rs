@@ -4,6 +4,9 @@
 //! [`ServerLink`] decides what the server does with each frame of one connection. Neither knows of sockets, clocks or disks:
 //! a shell feeds them and carries out their actions, and a test drives both ends on virtual time.
 //!
+//! One connection delivers in order or breaks, as a WebSocket does: numbers may be missing (what was given up for space), so that a frame that
+//! overtook another could not be told from that.
+//!
 //! Times are milliseconds on a clock that never goes back.
 
 mod agent;

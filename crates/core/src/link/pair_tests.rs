@@ -1,5 +1,6 @@
 //! Both ends in one test, on virtual time: whatever the network does, every reliable message is applied exactly once
-//! and in order.
+//! and in order. A connection keeps the order of what it delivers, as a WebSocket does; between connections anything may be repeated, and
+//! within one anything may be late, cut off or halved.
 
 use std::collections::VecDeque;
 
@@ -193,6 +194,15 @@ impl World {
         self.run_agent();
     }
 
+    /// Half a frame arrives in the place of one: the connection is worth nothing after it.
+    fn truncate(&mut self) {
+        if let (Some(frame), Some(server)) = (self.to_server.pop_front(), &mut self.server) {
+            let whole = frame.to_text();
+            server.received(crate::wire::decode_agent(&whole[..whole.len() / 2]), self.now);
+            self.run_server(true);
+        }
+    }
+
     fn pass(&mut self, millis: i64) {
         self.now += millis;
         self.agent.handle_timeout(self.now);
@@ -225,6 +235,8 @@ enum Event {
     Silence,
     Down(bool),
     RepeatUp,
+    Truncate,
+    Storm(u8),
     Pass(u16),
 }
 
@@ -237,6 +249,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Silence),
         1 => any::<bool>().prop_map(Event::Down),
         1 => Just(Event::RepeatUp),
+        1 => Just(Event::Truncate),
+        1 => (2u8..12).prop_map(Event::Storm),
         4 => (1u16..40_000).prop_map(Event::Pass),
     ]
 }
@@ -261,6 +275,13 @@ proptest! {
                 Event::Down(down) => world.up = !down,
                 Event::RepeatUp => if let Some(frame) = world.to_server.front().cloned() {
                     world.to_server.push_front(frame);
+                },
+                Event::Truncate => world.truncate(),
+                Event::Storm(times) => for n in 0..times {
+                    world.cut();
+                    world.agent.disconnected(DownCause::Network, u32::from(n) * 90, world.now);
+                    world.agent.retry_now(world.now);
+                    world.step(usize::from(n), usize::from(n % 3), n % 4 != 0);
                 },
                 Event::Pass(millis) => world.pass(i64::from(millis)),
             }
