@@ -29,6 +29,17 @@ impl Fields {
         self.value(name).cloned().unwrap_or_default()
     }
 
+    /// All names with their values, as they were sent.
+    pub(super) fn texts(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
+    }
+
+    /// The values of all fields of this name in which there is something.
+    pub(super) fn all(&self, name: &str) -> Vec<&str> {
+        let values = self.texts().filter(|(known, _)| *known == name).map(|(_, value)| value.trim());
+        values.filter(|value| !value.is_empty()).collect()
+    }
+
     fn value(&self, name: &str) -> Option<&Secret> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }

@@ -1,9 +1,9 @@
-//! The fleet: is anything wrong, and where; and how a host joins it.
+//! The fleet: is anything wrong, and where.
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{Attention, EnrollmentTokenRequest, FleetStatus, HostView, Page, Presence};
-use restic_manager_core::text::{DisplayName, Tag};
+use restic_manager_core::api::{Attention, FleetStatus, HostView, Page, Presence};
+use restic_manager_core::text::Tag;
 use restic_manager_core::time::Timestamp;
 
 use super::super::ask::Ask;
@@ -11,7 +11,7 @@ use super::super::table::Answer;
 use super::fields::{Fields, address};
 use super::frame::{Frame, Tab, Visitor};
 use super::parts::{JobLine, Mark, Moment, Pager, Prose, Tone};
-use super::table::{Route, act, look};
+use super::table::{Route, look};
 use super::{ROWS, page, words};
 use crate::app::{HostQuery, ListQuery};
 
@@ -19,7 +19,7 @@ use crate::app::{HostQuery, ListQuery};
 const WRONGS: usize = 6;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![look("/", fleet), look("/hosts/new", enrol_form), act("/hosts/new", enrol)]
+    vec![look("/", fleet)]
 }
 
 #[derive(Template)]
@@ -212,42 +212,4 @@ fn host_line(view: HostView, now: Timestamp) -> HostLine {
         agent: host.facts.agent_version,
         tags: host.tags.iter().map(|tag| (tag.to_string(), address("/", &[("tag", tag.as_str())]))).collect(),
     }
-}
-
-#[derive(Template)]
-#[template(path = "enrol.html")]
-struct Enrol {
-    frame: Frame,
-    name: String,
-    wrong: Option<String>,
-    made: Option<Made>,
-}
-
-/// A token that was just made.
-struct Made {
-    command: String,
-    good_until: Moment,
-}
-
-async fn enrol_form(visitor: Visitor, _: Ask) -> Answer {
-    let frame = visitor.frame.of(Tab::Fleet, "Add a host");
-    page(StatusCode::OK, &Enrol { frame, name: String::new(), wrong: None, made: None })
-}
-
-async fn enrol(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
-    let frame = visitor.frame.of(Tab::Fleet, "Add a host");
-    let name = form.text("host_name").to_owned();
-    let host_name = match form.given("host_name").map(DisplayName::new).transpose() {
-        Ok(host_name) => host_name,
-        Err(error) => {
-            let wrong = Some(words::capitalised(&error.to_string()));
-            return page(StatusCode::UNPROCESSABLE_ENTITY, &Enrol { frame, name, wrong, made: None });
-        }
-    };
-    let url = ask.state.settings.server_url(&ask.host, ask.client.https);
-    let request = EnrollmentTokenRequest { host_name };
-    let made = ask.state.accounts.create_enrollment_token(&visitor.caller, request, &url).await?;
-    let good_until = Moment::exact(made.expires_at, frame.now);
-    let made = Some(Made { command: made.command, good_until });
-    page(StatusCode::CREATED, &Enrol { frame, name, wrong: None, made })
 }

@@ -13,7 +13,7 @@ use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::Visitor;
-use super::{assets, audit, door, fleet, host, job, jobs, repos, settings, theme};
+use super::{assets, audit, door, fleet, host, job, jobs, newcomers, repos, settings, theme};
 use crate::app::{AppError, ErrorKind};
 
 /// Who may ask, and what is done then.
@@ -73,6 +73,7 @@ fn all() -> Vec<Route> {
         assets::routes(),
         door::routes(),
         fleet::routes(),
+        newcomers::routes(),
         host::routes(),
         repos::routes(),
         jobs::routes(),

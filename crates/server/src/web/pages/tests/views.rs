@@ -29,7 +29,7 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 
 impl Browser<'_> {
     /// A part of a page without what says nothing to a reader: ids, and the token of the session.
-    fn steady(&self, html: &str, from: &str, to: &str) -> String {
+    pub(super) fn steady(&self, html: &str, from: &str, to: &str) -> String {
         let text = part(html, from, to).replace(&self.csrf, "[csrf]");
         let mut out = String::new();
         let mut rest = text.as_str();
@@ -166,7 +166,7 @@ fn line(n: u64, stream: LogStream, text: &str) -> LogLine {
 }
 
 /// The part of a page from one text to the end of another.
-fn part<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
+pub(super) fn part<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
     let start = html.find(from).unwrap_or_else(|| panic!("no {from} in {html}"));
     let end = html[start..].find(to).unwrap_or_else(|| panic!("no {to} behind {from}"));
     &html[start..start + end + to.len()]
