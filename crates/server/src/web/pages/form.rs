@@ -60,6 +60,11 @@ impl Form {
         self.values.get(name.as_ref()).map_or("", String::as_str)
     }
 
+    /// Puts a value into a field.
+    pub(super) fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
     /// What is wrong with it.
     pub(super) fn wrong(&self, name: impl AsRef<str>) -> Option<&str> {
         self.wrongs.get(name.as_ref()).map(String::as_str)

@@ -59,16 +59,17 @@ struct AttachmentLine {
     append_only: &'static str,
 }
 
-struct GroupLine {
-    name: String,
-    tag: String,
-    includes: Vec<String>,
-    excludes: Vec<String>,
-    options: Vec<&'static str>,
-    keeps: String,
-    retries: String,
-    backup: Option<JobLine>,
-    run_path: String,
+/// A source group as it is shown.
+pub(super) struct GroupLine {
+    pub(super) name: String,
+    pub(super) tag: String,
+    pub(super) includes: Vec<String>,
+    pub(super) excludes: Vec<String>,
+    pub(super) options: Vec<&'static str>,
+    pub(super) keeps: String,
+    pub(super) retries: String,
+    pub(super) backup: Option<JobLine>,
+    pub(super) run_path: String,
 }
 
 struct ScheduleLine {
@@ -177,7 +178,12 @@ impl Names {
     }
 }
 
-async fn last_backup(app: &App, group: &SourceGroup, now: Timestamp) -> Result<Option<JobLine>, AppError> {
+/// The newest backup of a group.
+pub(super) async fn last_backup(
+    app: &App,
+    group: &SourceGroup,
+    now: Timestamp,
+) -> Result<Option<JobLine>, AppError> {
     let query = JobQuery {
         host_id: Some(group.host_id),
         group_id: Some(group.id),
@@ -244,6 +250,13 @@ pub(super) const fn append_only(append_only: AppendOnly) -> &'static str {
         AppendOnly::Yes => "yes",
         AppendOnly::No => "no",
         AppendOnly::Unknown => "not known",
+    }
+}
+
+impl GroupLine {
+    /// The line of a group with its newest backup.
+    pub(super) fn of(group: &SourceGroup, backup: Option<JobLine>) -> Self {
+        group_line(group, backup)
     }
 }
 

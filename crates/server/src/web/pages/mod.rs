@@ -5,25 +5,34 @@
 
 mod assets;
 mod audit;
+mod cadence;
+mod chart;
 mod compress;
+mod connection;
 mod door;
 mod fields;
 mod fleet;
 mod form;
 mod frame;
+mod health;
 mod host;
+mod host_head;
 mod job;
 mod jobs;
 mod log_tail;
 mod newcomers;
 mod parts;
+mod preview;
 mod refused;
 mod repos;
+mod schedules;
 mod settings;
+mod sources;
 mod table;
 #[cfg(test)]
 mod tests;
 mod theme;
+mod upkeep;
 mod words;
 
 use std::sync::Arc;

@@ -4,20 +4,23 @@ use askama::Template;
 use http::StatusCode;
 use restic_manager_core::api::RepoView;
 use restic_manager_core::id::RepoId;
-use restic_manager_core::model::{LockOwner, RepoStats, SeenLock, StatsKind};
-use restic_manager_core::time::Timestamp;
 use restic_manager_store::AttachmentRow;
 
 use super::super::ask::Ask;
 use super::super::table::Answer;
+use super::chart::{self, Chart};
+use super::connection::{CredentialForm, Credentials};
 use super::fields::Fields;
 use super::fleet::pager;
+use super::form::Form;
 use super::frame::{Frame, Tab, Visitor};
+use super::health::Health;
 use super::host::{append_only, role};
-use super::parts::{JobLine, Mark, Moment, Pager};
+use super::parts::{JobLine, Moment, Pager, Prose};
 use super::table::{Route, act, look};
+use super::upkeep::{self, Upkeep};
 use super::{ROWS, page, see_other, words};
-use crate::app::{JobQuery, ListQuery};
+use crate::app::{AppError, ErrorKind, JobQuery, ListQuery};
 
 /// Rows of the list of jobs, which is only begun here.
 const BEGUN: u32 = 10;
@@ -41,28 +44,6 @@ struct RepoLine {
     hosts: String,
 }
 
-/// What is known of a repository.
-struct Health {
-    size: Option<String>,
-    size_note: &'static str,
-    uncompressed: Option<String>,
-    snapshots: Option<String>,
-    measured: Option<Moment>,
-    check: Option<Mark>,
-    checked: Option<Moment>,
-    check_read: Option<String>,
-    pruned: Moment,
-    locks: Vec<LockLine>,
-    locks_seen: Option<Moment>,
-}
-
-struct LockLine {
-    holder: String,
-    exclusive: bool,
-    since: Moment,
-    owner: &'static str,
-}
-
 async fn repos(visitor: Visitor, ask: Ask) -> Answer {
     let fields = Fields::parse(ask.query_text().as_bytes());
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
@@ -72,7 +53,7 @@ async fn repos(visitor: Visitor, ask: Ask) -> Answer {
     let line = |view: RepoView| RepoLine {
         href: format!("/repos/{}", view.repo.id),
         name: view.repo.name.to_string(),
-        health: health(&view.stats, now),
+        health: Health::of(&view.stats, now),
         hosts: words::count(view.attachments.len() as u64, "host"),
     };
     let repos = listed.items.into_iter().map(line).collect();
@@ -89,7 +70,14 @@ struct RepoPage {
     shell_name: String,
     restic_id: Option<String>,
     created: Moment,
+    /// What could not be done, and what to do about it.
+    refusal: Option<(String, String)>,
     health: Health,
+    upkeep: Upkeep,
+    chart: Chart,
+    /// The host that does the maintenance, as it uses the repository.
+    connection: Option<UserLine>,
+    admin: Option<CredentialForm>,
     attachments: Vec<UserLine>,
     jobs: Vec<JobLine>,
 }
@@ -107,25 +95,72 @@ struct UserLine {
 
 async fn repo(visitor: Visitor, ask: Ask) -> Answer {
     let id: RepoId = ask.id("id", "repository")?;
+    show(visitor, &ask, id, StatusCode::OK, None, None).await
+}
+
+/// The page of a repository with what could not be done above it.
+///
+/// # Errors
+///
+/// What is no matter of this repository: it is not there, or the server failed.
+pub(super) async fn refuse(visitor: Visitor, ask: &Ask, id: RepoId, error: AppError) -> Answer {
+    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Internal) {
+        return Err(error.into());
+    }
+    let body = error.body();
+    let refusal = (words::capitalised(&body.message), words::capitalised(&body.hint.unwrap_or_default()));
+    show(visitor, ask, id, upkeep::status_of(error), Some(refusal), None).await
+}
+
+/// The page of a repository with what was typed of its admin credential.
+pub(super) async fn with_admin_form(visitor: Visitor, ask: &Ask, id: RepoId, form: Form) -> Answer {
+    let status = form.status();
+    show(visitor, ask, id, status, None, Some(form)).await
+}
+
+async fn show(
+    visitor: Visitor,
+    ask: &Ask,
+    id: RepoId,
+    status: StatusCode,
+    refusal: Option<(String, String)>,
+    typed: Option<Form>,
+) -> Answer {
     let app = &ask.state.app;
-    let now = visitor.frame.now;
+    let frame = visitor.frame;
+    let now = frame.now;
     let view = app.repo(id).await?;
-    let rows = app.store().attachments_of_repos(&[id]).await.map_err(crate::app::AppError::from)?;
+    let rows = app.store().attachments_of_repos(&[id]).await.map_err(AppError::from)?;
     let query = JobQuery { repo_id: Some(id), ..JobQuery::default() };
     let jobs = app.jobs(&query, &ListQuery { limit: Some(BEGUN), cursor: None }).await?.items;
-    let runner = view.repo.runner;
+    let days = chart::days(Fields::parse(ask.query_text().as_bytes()).text("days"));
+    let history = app.stats_history(id, Some(days)).await?.items;
+    let upkeep = Upkeep::of(app, id, &frame).await?;
+    let admin = Credentials::admin(app, id, &frame, typed).await?;
+    let runs = |row: &&AttachmentRow| upkeep.is_run_by(row.attachment.host_id);
+    let connection = rows.iter().find(runs).cloned().map(|row| user_line(row, true));
+    let runner = rows.iter().find(runs).map(|row| row.attachment.id);
+    let attachments = rows.into_iter().map(|row| {
+        let runs = runner == Some(row.attachment.id);
+        user_line(row, runs)
+    });
     page(
-        StatusCode::OK,
+        status,
         &RepoPage {
             id: id.to_string(),
             name: view.repo.name.to_string(),
             shell_name: words::quoted(view.repo.name.as_str()),
             restic_id: view.repo.restic_id.as_ref().map(ToString::to_string),
             created: Moment::new(view.repo.created_at, now),
-            health: health(&view.stats, now),
-            attachments: rows.into_iter().map(|row| user_line(row, runner)).collect(),
+            refusal,
+            health: Health::of(&view.stats, now),
+            chart: Chart::new(&history, days, &format!("/repos/{id}"), now),
+            connection,
+            admin,
+            attachments: attachments.collect(),
             jobs: jobs.iter().map(|view| JobLine::new(view, now)).collect(),
-            frame: visitor.frame.of(Tab::Repos, view.repo.name.to_string()),
+            frame: frame.of(Tab::Repos, view.repo.name.to_string()),
+            upkeep,
         },
     )
 }
@@ -137,49 +172,13 @@ async fn measure(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
     Ok(see_other(&format!("/jobs/{}", accepted.job_id)))
 }
 
-fn health(stats: &RepoStats, now: Timestamp) -> Health {
-    Health {
-        size: stats.total_size_bytes.map(words::size),
-        size_note: match stats.size_kind {
-            Some(StatsKind::ReferencedData) => "referenced data",
-            Some(StatsKind::AfterPrune) => "all that is stored",
-            None => "",
-        },
-        uncompressed: stats.uncompressed_bytes.map(words::size),
-        snapshots: stats.snapshot_count.map(words::number),
-        measured: stats.measured_at.map(|at| Moment::new(at, now)),
-        check: stats.last_check.map(Mark::check),
-        checked: stats.last_check_at.map(|at| Moment::new(at, now)),
-        check_read: stats.last_check_subset_pct.map(|percent| match percent {
-            0 => "structure only".to_owned(),
-            percent => format!("read {percent} % of the data"),
-        }),
-        pruned: Moment::or(stats.last_prune_at, now, "never"),
-        locks: stats.locks.iter().flatten().map(|lock| lock_line(lock, now)).collect(),
-        locks_seen: stats.locks_seen_at.map(|at| Moment::new(at, now)),
-    }
-}
-
-fn lock_line(lock: &SeenLock, now: Timestamp) -> LockLine {
-    LockLine {
-        holder: format!("{}@{}, process {}", lock.username, lock.hostname, lock.pid),
-        exclusive: lock.exclusive,
-        since: Moment::new(lock.time, now),
-        owner: match lock.owner {
-            LockOwner::EndedRun => "of a run of ours that is over: stale",
-            LockOwner::LiveRun => "of a run of ours that goes on",
-            LockOwner::Unknown => "not of a run known here",
-        },
-    }
-}
-
-fn user_line(row: AttachmentRow, runner: Option<restic_manager_core::id::AttachmentId>) -> UserLine {
+fn user_line(row: AttachmentRow, runner: bool) -> UserLine {
     let attachment = row.attachment;
     UserLine {
         host: row.host_name.to_string(),
         href: format!("/hosts/{}", attachment.host_id),
         role: role(attachment.role),
-        runner: runner == Some(attachment.id),
+        runner,
         restic_host: attachment.restic_host.to_string(),
         urls: super::host::urls(row.credentials),
         append_only: append_only(attachment.append_only),

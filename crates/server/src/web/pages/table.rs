@@ -13,7 +13,10 @@ use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::Visitor;
-use super::{assets, audit, door, fleet, host, job, jobs, newcomers, repos, settings, theme};
+use super::{
+    assets, audit, connection, door, fleet, host, job, jobs, newcomers, preview, repos, schedules, settings,
+    sources, theme, upkeep,
+};
 use crate::app::{AppError, ErrorKind};
 
 /// Who may ask, and what is done then.
@@ -75,7 +78,12 @@ fn all() -> Vec<Route> {
         fleet::routes(),
         newcomers::routes(),
         host::routes(),
+        connection::routes(),
+        sources::routes(),
+        preview::routes(),
+        schedules::routes(),
         repos::routes(),
+        upkeep::routes(),
         jobs::routes(),
         job::routes(),
         audit::routes(),

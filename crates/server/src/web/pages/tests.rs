@@ -2,6 +2,8 @@
 
 mod doors;
 mod newcomers;
+mod plans;
+mod repos;
 mod views;
 
 use std::sync::Arc;

@@ -44,18 +44,18 @@ impl Browser<'_> {
 }
 
 /// A host with a repository, a source group, a schedule, and whatever jobs it is given.
-struct Fleet<'a> {
+pub(super) struct Fleet<'a> {
     house: &'a House,
     caller: Caller,
-    host: HostId,
-    repo: RepoId,
+    pub(super) host: HostId,
+    pub(super) repo: RepoId,
     group_path: String,
     spool: SpoolId,
     seq: u64,
 }
 
 impl<'a> Fleet<'a> {
-    async fn new(house: &'a House, name: &str) -> Self {
+    pub(super) async fn new(house: &'a House, name: &str) -> Self {
         let (app, accounts) = (&house.state.app, &house.state.accounts);
         let admin = LoginName::new("admin").unwrap();
         let user = app.store().user_by_name(&admin).await.unwrap().unwrap();

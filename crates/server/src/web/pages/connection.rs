@@ -1,0 +1,295 @@
+//! How a host opens its repository: the everyday credential, and beside it the one that may delete.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use http::StatusCode;
+use restic_manager_core::api::{
+    AdminCredentialView, AttachmentView, AttachmentWrite, HostView, PrimaryCredentialWrite, RepoView,
+};
+use restic_manager_core::id::{HostId, RepoId};
+use restic_manager_core::model::{CredentialInfo, CredentialKind, Role};
+use restic_manager_core::text::DisplayName;
+use restic_manager_core::time::Timestamp;
+
+use super::super::ask::Ask;
+use super::super::table::Answer;
+use super::fields::Fields;
+use super::form::{self, Form};
+use super::frame::{Frame, Tab, Visitor};
+use super::health::Health;
+use super::host::role;
+use super::host_head::{HostHead, HostTab};
+use super::parts::{Moment, Prose};
+use super::table::{Route, act, look};
+use super::upkeep::Upkeep;
+use super::{page, see_other};
+use crate::app::{App, AppError, ErrorKind, ListQuery};
+
+/// Rows of the lists that are shown whole.
+const WHOLE: u32 = 500;
+
+pub(super) fn routes() -> Vec<Route> {
+    vec![
+        look("/hosts/{id}/repo", show),
+        act("/hosts/{id}/repo", connect),
+        act("/repos/{id}/admin", put_admin),
+        act("/repos/{id}/admin/delete", delete_admin),
+    ]
+}
+
+/// The form of a credential, as part of a page, with what may be shown of the stored one.
+#[derive(Template)]
+#[template(path = "credential_form.html")]
+pub(super) struct CredentialForm {
+    id: &'static str,
+    title: &'static str,
+    note: String,
+    action: String,
+    csrf: String,
+    form: Form,
+    stored: Option<Stored>,
+    /// What else there is to be said of the repository it is for, when that is still open.
+    choice: Option<Vec<(String, String, bool)>>,
+    button: &'static str,
+    delete: Option<(String, String)>,
+}
+
+impl HtmlSafe for CredentialForm {}
+
+/// What may be shown of a stored credential.
+struct Stored {
+    url: String,
+    user: Option<String>,
+    also: Vec<String>,
+    changed: Moment,
+}
+
+impl Stored {
+    fn of(info: &CredentialInfo, now: Timestamp) -> Self {
+        let mut also = Vec::new();
+        if info.has_rest_password {
+            also.push("a password for the REST server".to_owned());
+        }
+        also.extend(info.env_names.iter().map(|name| format!("`{name}`")));
+        let changed = Moment::new(info.updated_at, now);
+        Self { url: info.url.clone(), user: info.rest_user.clone(), also, changed }
+    }
+}
+
+/// The two credentials of a repository's runner, next to each other.
+pub(super) struct Credentials {
+    pub(super) everyday: Option<CredentialForm>,
+    pub(super) admin: Option<CredentialForm>,
+}
+
+impl Credentials {
+    /// The admin credential of a repository, with what was typed of it.
+    pub(super) async fn admin(
+        app: &App,
+        repo_id: RepoId,
+        frame: &Frame,
+        typed: Option<Form>,
+    ) -> Result<Option<CredentialForm>, AppError> {
+        let stored = match app.admin_credential(repo_id).await {
+            Ok(view) => Some(view),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            // Nobody is attached: there is nobody to give it to.
+            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(Some(admin_form(repo_id, stored, frame, typed)))
+    }
+}
+
+fn admin_form(
+    repo_id: RepoId,
+    stored: Option<AdminCredentialView>,
+    frame: &Frame,
+    typed: Option<Form>,
+) -> CredentialForm {
+    let note = match &stored {
+        Some(view) if view.kept_on_host => format!("May delete. `{}` keeps it, encrypted; no other host ever gets it.", view.host_name),
+        Some(view) => format!("May delete. `{}` gets it for each prune and drops it after; no other host ever gets it.", view.host_name),
+        None => "May delete: prune needs it, and forget where the everyday one may only append. Only the host that does the maintenance gets it.".to_owned(),
+    };
+    let info = stored.as_ref().map(|view| &view.credential);
+    CredentialForm {
+        id: "admin",
+        title: "Admin credential",
+        note,
+        action: format!("/repos/{repo_id}/admin"),
+        csrf: frame.csrf().to_owned(),
+        form: typed.unwrap_or_else(|| form::of_credential(info)),
+        stored: info.map(|info| Stored::of(info, frame.now)),
+        choice: None,
+        button: if info.is_some() { "Replace it" } else { "Store it" },
+        delete: info.map(|_| (format!("/repos/{repo_id}/admin/delete"), "the admin credential".to_owned())),
+    }
+}
+
+fn everyday_form(
+    host_id: HostId,
+    attached: Option<&AttachmentView>,
+    frame: &Frame,
+    typed: Option<Form>,
+    choice: Vec<(String, String, bool)>,
+) -> CredentialForm {
+    let info =
+        attached.and_then(|view| view.credentials.iter().find(|info| info.kind == CredentialKind::Repo));
+    let note = match attached {
+        Some(view) => format!("Every backup uses it. Best one that may only append. Snapshots carry the name `{}`.", view.attachment.restic_host),
+        None => "Every backup uses it. Best one that may only append. The repository is made, or adopted if it is there.".to_owned(),
+    };
+    CredentialForm {
+        id: "everyday",
+        title: "Connection",
+        note,
+        action: format!("/hosts/{host_id}/repo"),
+        csrf: frame.csrf().to_owned(),
+        form: typed.unwrap_or_else(|| form::of_credential(info)),
+        stored: info.map(|info| Stored::of(info, frame.now)),
+        choice: attached.is_none().then_some(choice),
+        button: if attached.is_some() { "Replace it" } else { "Connect" },
+        delete: None,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "host_repo.html")]
+struct HostRepo {
+    frame: Frame,
+    head: HostHead,
+    repo: Option<(String, String)>,
+    health: Option<Health>,
+    credentials: Credentials,
+    upkeep: Option<Upkeep>,
+    others: Vec<(String, String, &'static str)>,
+}
+
+async fn show(visitor: Visitor, ask: Ask) -> Answer {
+    show_with(visitor, &ask, None).await
+}
+
+async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
+    let host_id: HostId = ask.id("id", "host")?;
+    let app = &ask.state.app;
+    let status = typed.as_ref().map_or(StatusCode::OK, Form::status);
+    let view: HostView = app.host(host_id).await?;
+    let whole = ListQuery { limit: Some(WHOLE), cursor: None };
+    let attached = app.attachments(host_id, &whole).await?.items;
+    let primary = attached.iter().find(|view| view.attachment.role == Role::Primary);
+    let others = attached.iter().filter(|view| view.attachment.role != Role::Primary);
+    let others = others
+        .map(|view| {
+            let href = format!("/repos/{}", view.attachment.repo_id);
+            (view.repo_name.to_string(), href, role(view.attachment.role))
+        })
+        .collect();
+    let choice = if primary.is_none() { choices(app, typed.as_ref()).await? } else { Vec::new() };
+    let (mut health, mut upkeep, mut admin) = (None, None, None);
+    if let Some(primary) = primary {
+        let repo_id = primary.attachment.repo_id;
+        health = Some(Health::of(&app.repo(repo_id).await?.stats, visitor.frame.now));
+        upkeep = Some(Upkeep::of(app, repo_id, &visitor.frame).await?);
+        admin = Credentials::admin(app, repo_id, &visitor.frame, None).await?;
+    }
+    let everyday = Some(everyday_form(host_id, primary, &visitor.frame, typed, choice));
+    page(
+        status,
+        &HostRepo {
+            head: HostHead::new(&view, HostTab::Repo),
+            repo: primary
+                .map(|view| (view.repo_name.to_string(), format!("/repos/{}", view.attachment.repo_id))),
+            health,
+            credentials: Credentials { everyday, admin },
+            upkeep,
+            others,
+            frame: visitor.frame.of(Tab::Fleet, format!("Repository of {}", view.host.name)),
+        },
+    )
+}
+
+/// The repositories that a host without one may be given.
+async fn choices(app: &App, typed: Option<&Form>) -> Result<Vec<(String, String, bool)>, AppError> {
+    let repos = app.repos(&ListQuery { limit: Some(WHOLE), cursor: None }).await?.items;
+    let option = |repo: RepoView| {
+        let id = repo.repo.id.to_string();
+        let chosen = typed.is_some_and(|form| form.value("repo") == id);
+        (id, format!("use {}", repo.repo.name), chosen)
+    };
+    Ok(repos.into_iter().map(option).collect())
+}
+
+/// Stores the everyday credential of a host's primary repository, which is made or chosen when there is none.
+async fn connect(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
+    let host_id: HostId = ask.id("id", "host")?;
+    let mut form = Form::typed(&fields);
+    let repo_name = form.take("repo_name", fields.given("repo_name").map(DisplayName::new).transpose());
+    let chosen = fields.given("repo").filter(|chosen| *chosen != "new").map(str::parse::<RepoId>).transpose();
+    let chosen = form.take("repo", chosen);
+    let credential = form::credential(&fields, &mut form);
+    let (Some(repo_name), Some(chosen), Some(credential)) = (repo_name, chosen, credential) else {
+        return show_with(visitor, &ask, Some(form)).await;
+    };
+    let app = &ask.state.app;
+    let done = match chosen {
+        None => {
+            let write = PrimaryCredentialWrite { repo_name, credential };
+            app.put_primary_credential(&visitor.caller, host_id, write).await
+        }
+        Some(repo_id) => {
+            let credential = Some(credential);
+            let write =
+                AttachmentWrite { role: Role::Primary, restic_host: None, append_only: None, credential };
+            app.put_attachment(&visitor.caller, host_id, repo_id, write).await
+        }
+    };
+    match done {
+        Ok(_) => Ok(see_other(&format!("/hosts/{host_id}/repo"))),
+        Err(error) => {
+            let form = form.refuse(error, &[("name_taken", "repo_name"), ("credential", "url")])?;
+            show_with(visitor, &ask, Some(form)).await
+        }
+    }
+}
+
+/// Stores the admin credential. A form in which nothing was typed changes nothing, and says so.
+async fn put_admin(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
+    let id: RepoId = ask.id("id", "repository")?;
+    let mut form = Form::typed(&fields);
+    let app = &ask.state.app;
+    let stored = app.admin_credential(id).await.ok().map(|view| view.credential);
+    let untouched = stored.as_ref().is_some_and(|info| {
+        info.url == fields.text("url")
+            && info.rest_user.as_deref().unwrap_or_default() == fields.text("rest_user")
+    });
+    let secrets = ["password", "rest_password", "env"].iter().any(|name| fields.given(name).is_some());
+    if !secrets && (untouched || !form::has_credential(&fields)) {
+        form.refusal = Some(("Nothing was typed, so nothing changed".to_owned(), String::new()));
+        return super::repos::with_admin_form(visitor, &ask, id, form).await;
+    }
+    let Some(credential) = form::credential(&fields, &mut form) else {
+        return super::repos::with_admin_form(visitor, &ask, id, form).await;
+    };
+    match app.put_admin_credential(&visitor.caller, id, credential).await {
+        Ok(_) => Ok(see_other(&format!("/repos/{id}#credentials"))),
+        Err(error) => {
+            let form = form.refuse(error, &[("", "url")])?;
+            super::repos::with_admin_form(visitor, &ask, id, form).await
+        }
+    }
+}
+
+/// Deletes the admin credential, once the name of the repository was typed.
+async fn delete_admin(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
+    let id: RepoId = ask.id("id", "repository")?;
+    let name = ask.state.app.repo(id).await?.repo.name;
+    if fields.text("name") != name.as_str() {
+        let message = format!("the admin credential is kept: the name of the repository is `{name}`");
+        let error = AppError::new(ErrorKind::Invalid, "name_not_confirmed", message)
+            .hint("type it exactly: prune is held until there is another one");
+        return super::repos::refuse(visitor, &ask, id, error).await;
+    }
+    ask.state.app.delete_admin_credential(&visitor.caller, id).await?;
+    Ok(see_other(&format!("/repos/{id}#credentials")))
+}

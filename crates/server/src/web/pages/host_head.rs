@@ -1,0 +1,75 @@
+//! What stands above every page of a host: its name, whether it is in contact, and the way to its other pages.
+
+use askama::Template;
+use askama::filters::HtmlSafe;
+use restic_manager_core::api::HostView;
+
+use super::parts::Mark;
+
+/// A page of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum HostTab {
+    Overview,
+    Sources,
+    Schedules,
+    Repo,
+}
+
+/// The head of a page of a host.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<div class="head"><div><p class="crumb"><a href="/">Fleet</a></p><div class="title"><h1>{{ name }}</h1>{{ presence }}</div>{{ tabs }}</div></div>"#
+)]
+pub(super) struct HostHead {
+    name: String,
+    presence: Mark,
+    tabs: HostTabs,
+}
+
+impl HtmlSafe for HostHead {}
+
+/// The way to the pages of a host.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = r#"<nav class="tabs" aria-label="Pages of {{ name }}"><ul>{% for (path, word, here) in self.tabs() %}<li><a href="{{ path }}"{% if here %} aria-current="page"{% endif %}>{{ word }}</a></li>{% endfor %}</ul></nav>"#
+)]
+pub(super) struct HostTabs {
+    id: String,
+    name: String,
+    here: HostTab,
+}
+
+impl HtmlSafe for HostTabs {}
+
+impl HostHead {
+    /// The head above this page.
+    pub(super) fn new(view: &HostView, here: HostTab) -> Self {
+        Self {
+            name: view.host.name.to_string(),
+            presence: Mark::presence(view.presence).boxed(),
+            tabs: HostTabs::new(view, here),
+        }
+    }
+}
+
+impl HostTabs {
+    /// The way from this page to the others.
+    pub(super) fn new(view: &HostView, here: HostTab) -> Self {
+        Self { id: view.host.id.to_string(), name: view.host.name.to_string(), here }
+    }
+
+    fn tabs(&self) -> [(String, &'static str, bool); 5] {
+        let tab = |rest: &str, word, tab: Option<HostTab>| {
+            (format!("/hosts/{}{rest}", self.id), word, tab == Some(self.here))
+        };
+        [
+            tab("", "Overview", Some(HostTab::Overview)),
+            tab("/sources", "Sources", Some(HostTab::Sources)),
+            tab("/schedules", "Schedules", Some(HostTab::Schedules)),
+            tab("/repo", "Repository", Some(HostTab::Repo)),
+            (format!("/jobs?host_id={}", self.id), "Jobs", false),
+        ]
+    }
+}

@@ -1,0 +1,120 @@
+//! Repositories as pages: credentials, maintenance, locks.
+
+use super::views::{Fleet, part};
+use super::*;
+
+#[tokio::test]
+async fn a_repository_says_why_prune_cannot_run_and_takes_its_admin_credential() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let path = format!("/repos/{}", fleet.repo);
+    let page = browser.look(&path).await;
+    insta::assert_snapshot!(
+        "repo_upkeep",
+        browser.steady(&page.html, r#"<section aria-labelledby="maintenance">"#, "</section>")
+    );
+    let prune = part(&page.html, "/run/prune", "</td>");
+    assert!(prune.contains("disabled") && prune.contains(r#"id="blocked-prune""#), "{prune}");
+    let asked = browser.send(&format!("{path}/run/prune"), &[]).await;
+    assert_eq!(asked.status, 503, "{}", asked.html);
+    assert!(
+        part(&asked.html, r#"class="note bad""#, "</div>").contains("is not connected"),
+        "{}",
+        asked.html
+    );
+
+    let secret = "planted-admin-password";
+    let half = browser.send(&format!("{path}/admin"), &[("url", ""), ("password", secret)]).await;
+    assert_eq!(half.status, 422);
+    assert!(
+        half.html.contains("Give the address")
+            && half.html.contains("type it again")
+            && !half.html.contains(secret)
+    );
+    let nothing = browser.send(&format!("{path}/admin"), &[("url", ""), ("password", "")]).await;
+    assert!(nothing.html.contains("Nothing was typed, so nothing changed"), "{}", nothing.html);
+    let stored = browser.send(&format!("{path}/admin"), &[("url", "/srv/admin"), ("password", secret)]).await;
+    assert_eq!(stored.status, 303, "{}", stored.html);
+    let page = browser.look(&path).await.html;
+    assert!(page.contains("/srv/admin") && !page.contains(secret));
+    let untouched = browser.send(&format!("{path}/admin"), &[("url", "/srv/admin"), ("password", "")]).await;
+    assert!(untouched.html.contains("Nothing was typed"), "{}", untouched.html);
+    let kept = browser.send(&format!("{path}/admin/delete"), &[("name", "web")]).await;
+    assert!(kept.status == 422 && browser.look(&path).await.html.contains("/srv/admin"));
+    assert_eq!(browser.send(&format!("{path}/admin/delete"), &[("name", "web1")]).await.status, 303);
+    assert!(!browser.look(&path).await.html.contains("/srv/admin"));
+}
+
+#[tokio::test]
+async fn the_cadence_is_changed_with_presets_and_shown_before_it_is_saved() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let path = format!("/repos/{}/maintenance", fleet.repo);
+    let page = browser.look(&path).await.html;
+    assert!(page.contains(r#"value="0 3 * * *""#) && page.contains("which is missing"), "{page}");
+    let fields = |prune: &'static str, act: &'static str| {
+        [
+            ("forget_on", "yes"),
+            ("forget_preset", "0 */6 * * *"),
+            ("forget_cron", "0 3 * * *"),
+            ("prune_cron", prune),
+            ("check_on", "yes"),
+            ("check_cron", "0 5 1 * *"),
+            ("timezone", "Europe/Berlin"),
+            ("check_subset_pct", "10"),
+            ("spread_minutes", "0"),
+            ("keep_admin_credential", "no"),
+            ("do", act),
+        ]
+    };
+    let looked = browser.send(&path, &fields("0 4 * * 0", "look")).await.html;
+    assert!(
+        looked.contains("06:00 CET") && looked.contains(r#"value="0 */6 * * *" autocomplete"#),
+        "{looked}"
+    );
+    let wrong = browser.send(&path, &fields("sometimes", "save")).await;
+    assert!(wrong.status == 422 && wrong.html.contains(r#"id="prune_cron-wrong""#), "{}", wrong.html);
+    assert_eq!(browser.send(&path, &fields("0 4 * * 0", "save")).await.status, 303);
+    let repo = browser.look(&format!("/repos/{}", fleet.repo)).await.html;
+    assert!(repo.contains("every 6 hours") && repo.contains(r#"value="10""#), "{repo}");
+    let prune = part(&repo, r#"<span class="name">Prune"#, "</tr>");
+    assert!(prune.contains("off"), "{prune}");
+}
+
+#[tokio::test]
+async fn every_lock_goes_only_when_the_name_was_typed() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let path = format!("/repos/{}/unlock", fleet.repo);
+    let empty = browser.send(&path, &[("scope", "all"), ("name", "")]).await;
+    assert!(empty.status == 422 && empty.html.contains("type the name of the repository"), "{}", empty.html);
+    let offline = browser.send(&path, &[]).await;
+    assert_eq!(offline.status, 503);
+}
+
+#[tokio::test]
+async fn a_host_without_a_repository_is_connected_on_its_page() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let path = format!("/hosts/{}/repo", fleet.host);
+    let page = browser.look(&path).await.html;
+    assert!(
+        page.contains("rest:https://backup.example.net/web1/") && page.contains(r#"value="u""#),
+        "{page}"
+    );
+    assert!(!page.contains("hunter2") && !page.contains("s3cret"), "no secret is ever shown");
+    let secret = "planted-repo-password";
+    let wrong = browser.send(&path, &[("url", "nonsense:"), ("password", secret)]).await;
+    assert!(
+        wrong.status == 422 && wrong.html.contains("-url-wrong") && !wrong.html.contains(secret),
+        "{}",
+        wrong.html
+    );
+    assert!(wrong.html.contains(r#"value="nonsense:""#));
+    assert_eq!(browser.send(&path, &[("url", "/srv/new"), ("password", secret)]).await.status, 303);
+    assert!(browser.look(&path).await.html.contains("/srv/new"));
+}
