@@ -41,11 +41,13 @@ impl Form {
         let values = fields.texts().filter(|(name, _)| !SECRETS.contains(name) && *name != "csrf");
         let mut form = Self::default();
         for (name, value) in values {
+            // Browsers send the lines of a text as HTTP ends them.
+            let value = value.replace("\r\n", "\n");
             // Boxes of one name are kept as a list.
             form.values
                 .entry(name.to_owned())
                 .and_modify(|known| *known += &format!("\n{value}"))
-                .or_insert(value.to_owned());
+                .or_insert(value);
         }
         for name in SECRETS {
             if fields.given(name).is_some() {

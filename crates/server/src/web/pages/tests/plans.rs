@@ -119,7 +119,7 @@ async fn a_schedule_shows_its_next_times_and_what_it_can_never_fill() {
         "schedule_edit",
         browser.steady(&edit, "<form method=\"post\" action=\"/hosts", "</form>")
     );
-    let group = part(&edit, r#"name="group" value=""#, r#"" "#).split('"').nth(3).unwrap().to_owned();
+    let group = path_with(&edit, r#"name="group" value=""#).rsplit('"').next().unwrap().to_owned();
     let send = |preset: &'static str, cron: &'static str, act: &'static str| {
         let (browser, own, group) = (&browser, &own, &group);
         async move {
