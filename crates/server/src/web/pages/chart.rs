@@ -68,7 +68,9 @@ impl Chart {
         let mut shown: Vec<&StatsDay> = history.iter().rev().step_by(step).collect();
         shown.reverse();
         let line = |value: fn(&StatsDay) -> Option<u64>, say: fn(u64) -> String| {
-            line(shown.iter().filter_map(|day| Some((x(day.day), value(day)?))).collect(), say)
+            let points: Vec<(f64, u64)> =
+                shown.iter().filter_map(|day| Some((x(day.day), value(day)?))).collect();
+            line(&points, say)
         };
         let (size, count) =
             (line(|day| day.total_size_bytes, words::size), line(|day| day.snapshot_count, words::number));
@@ -114,7 +116,7 @@ fn row(day: &StatsDay) -> (String, String, String) {
 }
 
 /// The line through these points; zero is the ground, a little room is left above.
-fn line(points: Vec<(f64, u64)>, say: fn(u64) -> String) -> Line {
+fn line(points: &[(f64, u64)], say: fn(u64) -> String) -> Line {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return Line::default() };
     let top = points.iter().map(|(_, value)| *value).max().unwrap_or(0);
     let y = |value: u64| HEIGHT - value as f64 / top.max(1) as f64 * (HEIGHT - 12.0) - 2.0;

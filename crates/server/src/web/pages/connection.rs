@@ -97,22 +97,22 @@ impl Credentials {
             Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
             Err(error) => return Err(error),
         };
-        Ok(Some(admin_form(repo_id, stored, frame, typed)))
+        Ok(Some(admin_form(repo_id, stored.as_ref(), frame, typed)))
     }
 }
 
 fn admin_form(
     repo_id: RepoId,
-    stored: Option<AdminCredentialView>,
+    stored: Option<&AdminCredentialView>,
     frame: &Frame,
     typed: Option<Form>,
 ) -> CredentialForm {
-    let note = match &stored {
+    let note = match stored {
         Some(view) if view.kept_on_host => format!("May delete. `{}` keeps it, encrypted; no other host ever gets it.", view.host_name),
         Some(view) => format!("May delete. `{}` gets it for each prune and drops it after; no other host ever gets it.", view.host_name),
         None => "May delete: prune needs it, and forget where the everyday one may only append. Only the host that does the maintenance gets it.".to_owned(),
     };
-    let info = stored.as_ref().map(|view| &view.credential);
+    let info = stored.map(|view| &view.credential);
     CredentialForm {
         id: "admin",
         title: "Admin credential",

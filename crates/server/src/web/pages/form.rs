@@ -145,7 +145,7 @@ impl Form {
                 self.refusal = Some((
                     words::capitalised(&body.message),
                     words::capitalised(&body.hint.unwrap_or_default()),
-                ))
+                ));
             }
         }
         self.status = Some(Refusal::from(error).told().status);

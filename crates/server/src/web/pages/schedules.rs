@@ -161,14 +161,14 @@ async fn new(visitor: Visitor, ask: Ask) -> Answer {
         ("enabled", "yes".to_owned()),
         ("group", groups),
     ]);
-    show(visitor, plan, None, form)
+    show(visitor, &plan, None, form)
 }
 
 async fn edit(visitor: Visitor, ask: Ask) -> Answer {
     let plan = Plan::of(&ask).await?;
     let schedule = stored(&ask, &plan).await?;
     let form = of_schedule(&schedule);
-    show(visitor, plan, Some(schedule), form)
+    show(visitor, &plan, Some(&schedule), form)
 }
 
 async fn stored(ask: &Ask, plan: &Plan) -> Result<Schedule, super::super::answer::Refusal> {
@@ -180,12 +180,12 @@ async fn create(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let plan = Plan::of(&ask).await?;
     let (form, write) = read(&fields);
     let Some(write) = write.filter(|_| fields.text("do") != "look") else {
-        return show(visitor, plan, None, form);
+        return show(visitor, &plan, None, form);
     };
     let host_id = plan.view.host.id;
     match ask.state.app.create_schedule(&visitor.caller, host_id, write).await {
         Ok(_) => Ok(see_other(&format!("/hosts/{host_id}/schedules"))),
-        Err(error) => show(visitor, plan, None, form.refuse(error, &PLACES)?),
+        Err(error) => show(visitor, &plan, None, form.refuse(error, &PLACES)?),
     }
 }
 
@@ -194,12 +194,12 @@ async fn replace(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let schedule = stored(&ask, &plan).await?;
     let (form, write) = read(&fields);
     let Some(write) = write.filter(|_| fields.text("do") != "look") else {
-        return show(visitor, plan, Some(schedule), form);
+        return show(visitor, &plan, Some(&schedule), form);
     };
     let host_id = plan.view.host.id;
     match ask.state.app.replace_schedule(&visitor.caller, host_id, schedule.id, write).await {
         Ok(_) => Ok(see_other(&format!("/hosts/{host_id}/schedules"))),
-        Err(error) => show(visitor, plan, Some(schedule), form.refuse(error, &PLACES)?),
+        Err(error) => show(visitor, &plan, Some(&schedule), form.refuse(error, &PLACES)?),
     }
 }
 
@@ -240,10 +240,10 @@ async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let message = format!("it is kept: its name is `{}`", schedule.name);
     let error = AppError::new(ErrorKind::Invalid, "name_not_confirmed", message).hint("type it exactly");
     let form = of_schedule(&schedule).refuse(error, &[])?;
-    show(visitor, plan, Some(schedule), form)
+    show(visitor, &plan, Some(&schedule), form)
 }
 
-fn show(visitor: Visitor, plan: Plan, schedule: Option<Schedule>, form: Form) -> Answer {
+fn show(visitor: Visitor, plan: &Plan, schedule: Option<&Schedule>, form: Form) -> Answer {
     let now = visitor.frame.now;
     let host = plan.view.host.id.to_string();
     let read = Cadence::of(&form);
@@ -251,22 +251,20 @@ fn show(visitor: Visitor, plan: Plan, schedule: Option<Schedule>, form: Form) ->
         let at = cadence.upcoming(UPCOMING, now);
         at.into_iter().map(|at| Moment::slot(at, &cadence.zone)).collect()
     });
-    let name = schedule.as_ref().map(|schedule| schedule.name.to_string());
+    let name = schedule.map(|schedule| schedule.name.to_string());
     let title = name.clone().unwrap_or_else(|| "New schedule".to_owned());
     page(
         form.status(),
         &Edit {
             head: HostHead::new(&plan.view, HostTab::Schedules),
-            action: match &schedule {
+            action: match schedule {
                 Some(schedule) => format!("/hosts/{host}/schedules/{}", schedule.id),
                 None => format!("/hosts/{host}/schedules/new"),
             },
             host,
             presets: cadence::PRESETS,
             cadence: read.as_ref().map(|read| cadence::in_words(&read.cron)),
-            warnings: read
-                .as_ref()
-                .map_or_else(Vec::new, |read| warnings(&plan, schedule.as_ref(), &form, read, now)),
+            warnings: read.as_ref().map_or_else(Vec::new, |read| warnings(plan, schedule, &form, read, now)),
             slots: slots.unwrap_or_default(),
             groups: plan.groups.iter().map(|group| (group.id.to_string(), group.name.to_string())).collect(),
             repos: plan.repos.iter().map(|(id, name)| (id.to_string(), name.clone())).collect(),

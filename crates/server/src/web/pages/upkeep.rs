@@ -82,11 +82,11 @@ impl Upkeep {
                 MaintenanceKind::Prune | MaintenanceKind::Forget | MaintenanceKind::Check => None,
             },
         };
-        let row = |view: KindView| row(view, &settings.policy, frame.now, &blocked);
+        let row = |view: &KindView| row(view, &settings.policy, frame.now, &blocked);
         Ok(Self {
             id: id.to_string(),
             csrf: frame.csrf().to_owned(),
-            rows: why.kinds.into_iter().map(row).collect(),
+            rows: why.kinds.iter().map(row).collect(),
             runner: runner
                 .as_ref()
                 .map(|(host, _)| (host.host.name.to_string(), format!("/hosts/{}", host.host.id))),
@@ -103,7 +103,7 @@ impl Upkeep {
 }
 
 fn row(
-    view: KindView,
+    view: &KindView,
     policy: &MaintenancePolicy,
     now: Timestamp,
     blocked: &dyn Fn(MaintenanceKind) -> Option<&'static str>,
