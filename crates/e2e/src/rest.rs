@@ -61,6 +61,14 @@ impl RestServer {
         format!("rest:http://127.0.0.1:{}/{name}/", self.port)
     }
 
+    /// The password of its login.
+    pub const PASSWORD: &'static str = REST_PASSWORD;
+
+    /// The user of its login.
+    pub const fn user(&self) -> &'static str {
+        self.user
+    }
+
     /// The login as arguments of `rmctl creds set`.
     pub(crate) fn login(&self, house: &House) -> Vec<String> {
         let file = house.secret("rest-password", REST_PASSWORD);

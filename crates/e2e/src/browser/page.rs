@@ -111,6 +111,16 @@ impl Browser {
         });
     }
 
+    /// Waits until an XPath names something that can be seen.
+    pub fn wait_xpath(&self, xpath: &str) {
+        self.wait(&format!("something at {xpath}"), || self.visible(xpath).map(drop));
+    }
+
+    /// The page as HTML.
+    pub fn source(&self) -> String {
+        self.run(self.client().source()).expect("a page has a source")
+    }
+
     /// How many things a CSS selector names.
     pub fn count(&self, css: &str) -> usize {
         self.run(self.client().find_all(Locator::Css(css))).expect("a page can be searched").len()
