@@ -54,20 +54,19 @@ fn argument(name: &str, otherwise: u32) -> u32 {
 }
 
 /// A page, by its pattern; `{host}`, `{repo}` and `{job}` become other ones with each request.
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 19] = [
     "/",
     "/?q=web-vie",
     "/?state=offline",
     "/?tag=prod",
     "/hosts/new",
     "/hosts/{host}",
-    "/hosts/{host}/snapshots",
     "/hosts/{host}/sources",
     "/hosts/{host}/schedules",
     "/hosts/{host}/repo",
-    "/hosts/{host}/jobs",
     "/repos",
     "/repos/{repo}",
+    "/repos/{repo}/maintenance",
     "/jobs",
     "/jobs?state=failed",
     "/jobs?host_id={host}",

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use restic_manager_e2e::{Browser, House, Process, RestServer, Rights, noise, restic_newest, wait_for};
+use restic_manager_e2e::{Browser, House, Process, RestServer, Rights, noise, restic_oldest, wait_for};
 use rustix::process::Signal;
 
 const REPO_PASSWORD: &str = "planted-repo-password";
@@ -22,7 +22,8 @@ fn prune_waits_for_the_admin_credential_check_looks_and_unlock_frees() {
     fs::create_dir(&folder).unwrap();
     let everyday = RestServer::start(&house.path(""), &folder, Rights::AppendOnly);
     let admin = RestServer::start(&house.path(""), &folder, Rights::Full);
-    let restic = restic_newest();
+    // The oldest one does not wait for a lock before it says that there is one.
+    let restic = restic_oldest();
     let agent = house.enrol("web1", &restic);
     house.attach_rest(&agent, &everyday, "vault", REPO_PASSWORD);
     let source = house.path("source");
@@ -95,7 +96,7 @@ fn leave_a_lock(house: &House, server: &RestServer) {
     let stuck = house.path("stuck");
     fs::create_dir(&stuck).unwrap();
     noise(&stuck.join("noise"), 64);
-    let mut command = Command::new(&restic_newest().program);
+    let mut command = Command::new(&restic_oldest().program);
     command
         .args(["backup", "--limit-upload", "200", stuck.to_str().unwrap()])
         .env("RESTIC_REPOSITORY", server.url("vault"))

@@ -24,8 +24,7 @@ fn plans_and_runs(scripts: Scripts) {
     let host = format!("/hosts/{}", agent.host_id);
 
     // Where to. An empty address is refused where it is typed.
-    browser.go(&host);
-    browser.follow("Repository");
+    browser.go(&format!("{host}/repo"));
     browser.see("Nowhere to back up to yet");
     browser.fill("Password of the repository", REPO_PASSWORD);
     browser.press_button("Connect");
@@ -60,7 +59,7 @@ fn plans_and_runs(scripts: Scripts) {
     browser.fill("Name", "nightly");
     browser.fill("Time zone", "Europe/Vienna");
     browser.fill("or write cron", "every night");
-    browser.tick("home");
+    assert_eq!(browser.count("input[name=group]:checked"), 1, "the only group is meant");
     browser.press_button("Save");
     browser.wait_css("#cron[aria-invalid=true]");
     assert_eq!(browser.value("Time zone"), "Europe/Vienna");

@@ -69,10 +69,12 @@ impl Browser {
         );
     }
 
-    /// How many pixels the page is wider than its window: 0 when nobody has to scroll sideways.
-    pub fn overhang(&self) -> i64 {
-        let wide = "const d = document.documentElement; return d.scrollWidth - d.clientWidth";
-        self.eval(wide, Vec::new()).as_i64().expect("a number of pixels")
+    /// What makes the page wider than its window; nothing when nobody has to scroll sideways.
+    pub fn too_wide(&self) -> Vec<String> {
+        let wide = "const d = document.documentElement; if (d.scrollWidth <= d.clientWidth) return []; \
+            const over = [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > d.clientWidth + 0.5); \
+            return over.map(e => e.outerHTML.slice(0, 160)).concat(`${d.scrollWidth - d.clientWidth} pixels too wide`)";
+        serde_json::from_value(self.eval(wide, Vec::new())).expect("a list of texts")
     }
 
     /// The colour that the page stands on.

@@ -85,6 +85,16 @@ impl Seeded {
         self.id(rows::REPO, number)
     }
 
+    /// The id of a host's source group `home`.
+    pub fn group_id(&self, number: u32) -> String {
+        self.id(rows::GROUP, number)
+    }
+
+    /// The id of a host's schedule.
+    pub fn schedule_id(&self, number: u32) -> String {
+        self.id(rows::SCHEDULE, number)
+    }
+
     /// The id of a host's backup of so many days ago.
     pub fn job_id(&self, number: u32, day: u32) -> String {
         let at = rows::backup_at(self.now, i64::from(number), i64::from(day));

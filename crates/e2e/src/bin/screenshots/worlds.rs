@@ -53,16 +53,24 @@ pub(super) fn few(album: &mut Album) {
     album.page(&browser, "job-failed", &format!("/jobs/{failed}"));
     let atlas = agents[0].host_id.clone();
     album.page(&browser, "host", &format!("/hosts/{atlas}"));
-    for tab in ["snapshots", "sources", "schedules", "repo", "jobs"] {
-        album.page(&browser, &format!("host-{tab}"), &format!("/hosts/{atlas}/{tab}"));
+    for tab in ["sources", "sources/new", "schedules", "schedules/new", "repo"] {
+        let name = format!("host-{}", tab.replace('/', "-"));
+        album.page(&browser, &name, &format!("/hosts/{atlas}/{tab}"));
     }
     let repo = house.rmctl(&["repo", "show", "atlas", "--field", "id"]);
     album.page(&browser, "repo", &format!("/repos/{}", repo.trim()));
+    album.page(&browser, "repo-maintenance", &format!("/repos/{}/maintenance", repo.trim()));
+    let (_waiting, fingerprint) = house.announce("draco");
     for name in ["repos", "jobs", "pending", "audit", "settings", "hosts/new"] {
         album.page(&browser, &name.replace('/', "-"), &format!("/{name}"));
     }
+    browser.go("/pending");
+    browser.see(&fingerprint);
+    browser.click_at("//a[starts-with(normalize-space(), 'Compare')]");
+    browser.see("The machine shows the same fingerprint");
+    album.page(&browser, "pending-host", &browser.path());
     browser.go("/hosts/new");
-    browser.fill("Name of the host", "draco");
+    browser.fill("Name of the host", "eridanus");
     browser.press_button("Make a token");
     browser.wait_css("code.copy");
     album.as_it_is(&browser, "hosts-new-token");
