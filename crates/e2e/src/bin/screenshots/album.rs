@@ -21,7 +21,7 @@ const NARROW: Look = Look { name: "narrow", width: 360, scheme: Scheme::Light };
 const HEIGHT: u32 = 900;
 const LONGEST: i64 = 1800;
 /// The pages of which the documentation keeps the dark and the narrow picture beside the wide one.
-const IN_EVERY_LOOK: [&str; 5] = ["fleet", "job-live", "host", "host-repo", "many-fleet"];
+const IN_EVERY_LOOK: [&str; 6] = ["fleet", "job-live", "host", "host-repo", "repo", "many-fleet"];
 
 /// The pictures taken so far.
 pub(super) struct Album {

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use png::{BitDepth, ColorType, Compression, Decoder, Encoder};
 
-/// The picture with at most 256 colours. Where it has more, neighbours of a colour are taken together, as few as will do.
+/// The picture with at most 256 colours. Where it has more, those that are seen least (edges of letters) become the nearest of the others.
 pub(super) fn shrunk(png: &[u8]) -> Vec<u8> {
     let mut reader = Decoder::new(Cursor::new(png)).read_info().expect("Chromium writes PNGs");
     let mut pixels = vec![0; reader.output_buffer_size().expect("a picture fits into memory")];
@@ -17,31 +17,34 @@ pub(super) fn shrunk(png: &[u8]) -> Vec<u8> {
     };
     let colours = pixels[..info.buffer_size()].chunks_exact(step).map(|pixel| [pixel[0], pixel[1], pixel[2]]);
     let colours: Vec<[u8; 3]> = colours.collect();
-    let (palette, indices) =
-        (0..6).find_map(|bits| indexed(&colours, bits)).expect("two bits of each colour make 64");
+    let palette = most_seen(&colours);
+    let mut known: HashMap<[u8; 3], u8> = HashMap::new();
+    let indices: Vec<u8> = colours
+        .iter()
+        .map(|colour| *known.entry(*colour).or_insert_with(|| nearest(&palette, *colour)))
+        .collect();
     encoded(info.width, info.height, &palette, &indices)
 }
 
-/// Palette and pixels when the low `bits` of each colour are not told apart; none when that still makes too many.
-fn indexed(colours: &[[u8; 3]], bits: u32) -> Option<(Vec<[u8; 3]>, Vec<u8>)> {
-    let mut palette: Vec<[u8; 3]> = Vec::new();
-    let mut known: HashMap<[u8; 3], u8> = HashMap::new();
-    let mut indices = Vec::with_capacity(colours.len());
+/// The colours that are seen most, at most 256.
+fn most_seen(colours: &[[u8; 3]]) -> Vec<[u8; 3]> {
+    let mut counts: HashMap<[u8; 3], usize> = HashMap::new();
     for colour in colours {
-        let cell = colour.map(|part| part >> bits);
-        let index = match known.get(&cell) {
-            Some(index) => *index,
-            None => {
-                let index = u8::try_from(palette.len()).ok()?;
-                // The first of its neighbours stands for all: grounds come before the edges of letters.
-                palette.push(*colour);
-                known.insert(cell, index);
-                index
-            }
-        };
-        indices.push(index);
+        *counts.entry(*colour).or_default() += 1;
     }
-    Some((palette, indices))
+    let mut seen: Vec<([u8; 3], usize)> = counts.into_iter().collect();
+    seen.sort_unstable_by_key(|(colour, count)| (std::cmp::Reverse(*count), *colour));
+    seen.into_iter().take(256).map(|(colour, _)| colour).collect()
+}
+
+/// The place in the palette of the colour that is nearest.
+fn nearest(palette: &[[u8; 3]], colour: [u8; 3]) -> u8 {
+    let distance = |other: &[u8; 3]| -> u32 {
+        other.iter().zip(colour).map(|(one, two)| u32::from(one.abs_diff(two)).pow(2)).sum()
+    };
+    let place =
+        (0..palette.len()).min_by_key(|place| distance(&palette[*place])).expect("a picture has colours");
+    u8::try_from(place).expect("at most 256 colours")
 }
 
 fn encoded(width: u32, height: u32, palette: &[[u8; 3]], indices: &[u8]) -> Vec<u8> {
