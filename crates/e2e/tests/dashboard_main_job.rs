@@ -1,10 +1,11 @@
-//! The main job by the browser.
+//! The main job by the browser: a host joins, its backups are watched, one fails, and the host goes away and comes back.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on panics
 
 use std::fs;
 
 use restic_manager_e2e::{Agent, Browser, House, Scripts, noise, restic_newest};
+use rustix::process::Signal;
 
 const REPO_PASSWORD: &str = "planted-repo-password";
 
@@ -13,12 +14,73 @@ fn join(house: &House, browser: &Browser, name: &str) -> Agent {
     browser.go("/hosts/new");
     browser.fill("Name of the host", name);
     browser.press_button("Make a token");
-    let command = browser.text("code.copy");
+    let command = browser.text(".once code.copy");
     let token = command.split("--token ").nth(1).expect("the command has a token").trim().to_owned();
     let agent = house.enrol_by(&token, name, &restic_newest());
     browser.go("/hosts/new");
     assert!(!browser.eval("return document.body.innerText", Vec::new()).to_string().contains(&token));
     agent
+}
+
+/// Looks at the page again and again until it says this.
+fn see_in_time(browser: &Browser, words: &str) {
+    browser.wait(&format!("the words `{words}`"), || {
+        browser.reload();
+        if browser.says(words)? { Ok(()) } else { Err("they are not there".to_owned()) }
+    });
+}
+
+#[test]
+fn a_host_joins_is_backed_up_fails_leaves_and_returns() {
+    let house = House::open();
+    let browser = Browser::logged_in(&house);
+    browser.see("Add the first host");
+    let mut agent = join(&house, &browser, "web1");
+    let repository = house.path("repository");
+    house.attach(&agent, repository.to_str().unwrap(), REPO_PASSWORD, &[]);
+    let source = house.path("source");
+    fs::create_dir(&source).unwrap();
+    noise(&source.join("noise"), 12);
+    house.rmctl(&["source", "create", "web1", "home", "--include", source.to_str().unwrap()]);
+    house.rmctl(&["host", "limit", "web1", "--upload", "3000"]);
+
+    // The first backup, begun and watched in the browser.
+    browser.go("/");
+    browser.see("online");
+    browser.follow("web1");
+    browser.wait_below("/hosts/");
+    browser.click_at("//button[starts-with(normalize-space(), 'Run now')]");
+    let job = browser.wait_below("/jobs/");
+    see_in_time(&browser, "running");
+    browser.check_access();
+    see_in_time(&browser, "succeeded");
+    browser.see("snapshot");
+    browser.check_access();
+    assert_eq!(house.wait_job(&job)["state"], "succeeded");
+
+    // A backup whose source is gone: the page says what and what to do, and so does the fleet.
+    fs::remove_dir_all(&source).unwrap();
+    browser.go(&format!("/hosts/{}", agent.host_id));
+    browser.click_at("//button[starts-with(normalize-space(), 'Run now')]");
+    browser.wait_below("/jobs/");
+    see_in_time(&browser, "failed");
+    browser.check_access();
+    browser.follow("Fleet");
+    browser.wait_path("/");
+    browser.see("needs a person");
+    browser.check_access();
+
+    // Killed without a word, the agent is gone for the fleet; it returns, and the page says so.
+    agent.process.signal(Signal::KILL);
+    agent.process.wait();
+    house.wait_presence(&agent, "offline");
+    browser.go("/");
+    browser.see("offline");
+    agent.restart();
+    house.wait_presence(&agent, "online");
+    browser.go("/");
+    browser.see("online");
+    browser.close();
 }
 
 #[test]

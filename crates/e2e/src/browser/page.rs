@@ -97,7 +97,12 @@ impl Browser {
         });
     }
 
-    fn says(&self, words: &str) -> Result<bool, String> {
+    /// Whether the page says this now, in whatever case.
+    ///
+    /// # Errors
+    ///
+    /// When the page cannot be asked, as while it changes.
+    pub fn says(&self, words: &str) -> Result<bool, String> {
         let body =
             "return document.body.innerText.toLowerCase().replace(/\\s+/g, ' ').includes(arguments[0])";
         let said = self.try_eval(body, vec![words.to_lowercase().into()])?;
