@@ -14,6 +14,27 @@
 //! the directory they all lie in.
 //!
 //! One thread is enough: the agent is made for a current-thread tokio runtime, and its small file writes block it.
+//!
+//! What it is not: no scheduler of a fleet, and no restic. It drives the restic that it finds, 0.14.0 or newer.
+//!
+//! ```no_run
+//! # async fn run(order: restic_manager_agent::job::JobOrder) -> Result<(), Box<dyn std::error::Error>> {
+//! use restic_manager_agent::job::run_job;
+//! use tokio_util::sync::CancellationToken;
+//!
+//! let (out, mut messages) = tokio::sync::mpsc::channel(64);
+//! let cancel = CancellationToken::new(); // cancel it, and restic is stopped gently
+//! let job = tokio::spawn(run_job(order, out, cancel.clone()));
+//! while let Some(message) = messages.recv().await {
+//!     println!("{message:?}");
+//! }
+//! let end = job.await?;
+//! println!("{:?}: {}", end.finished.state, end.finished.message);
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 pub mod agent;
 pub mod announcing;

@@ -2,6 +2,10 @@
 //!
 //! The program is [`run`]; what others may rely on are the exit codes in [`exit`] and `--output json`, which is the
 //! body of the server's answer.
+//!
+//! What it is not: a client library. The types of the API are in `restic_manager_core::api`.
+
+#![deny(missing_docs)]
 
 mod args;
 mod client;

@@ -6,7 +6,23 @@
 //! a fault of the store. Nothing here reads a clock: `now` is an argument.
 //!
 //! `SqliteStore` (feature `sqlite`, on by default) keeps all of it in one SQLite file, [`MemoryStore`] in memory, for tests and
-//! simulations. Whoever writes a backend of their own proves it with the contract suite (feature `contract`).
+//! simulations. Whoever writes a backend of their own proves it with the contract suite (feature `contract`); [`delegate_store!`] makes a layer in
+//! front of another store.
+//!
+//! What it is not: it decides nothing. What is due and what may run is said by the core, and committed here at the revision that was read.
+//!
+//! ```
+//! # async fn fleet() -> restic_manager_store::Result<()> {
+//! use restic_manager_store::{Fleet, HostFilter, MemoryStore, PageRequest};
+//!
+//! let store = MemoryStore::new();
+//! let hosts = store.hosts(&HostFilter::default(), PageRequest::first(50)).await?;
+//! assert!(hosts.items.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+
+#![deny(missing_docs)]
 
 mod accounts;
 mod aftermath;
