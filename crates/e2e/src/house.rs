@@ -40,6 +40,8 @@ pub struct Way {
     pub url: String,
     /// Further arguments of its `run`.
     pub more: Vec<String>,
+    /// The name that its operating system goes by; that of this machine when none is given.
+    pub os_hostname: Option<&'static str>,
 }
 
 impl House {
@@ -188,14 +190,14 @@ impl House {
     }
 
     fn straight(&self) -> Way {
-        Way { url: self.url.clone(), more: Vec::new() }
+        Way { url: self.url.clone(), more: Vec::new(), os_hostname: None }
     }
 
     fn enrol_way(&self, token: &str, name: &str, restic: &Restic, way: Way) -> Agent {
         let folder = self.path(name);
         std::fs::create_dir(&folder).expect("a new folder");
         let token_file = self.secret(&format!("{name}.token"), token.trim());
-        let output = Agent::command(&folder)
+        let output = Agent::command(&folder, way.os_hostname)
             .args(["enrol", "--server", &self.url, "--token-file"])
             .arg(token_file)
             .output()
@@ -213,7 +215,7 @@ impl House {
     pub fn announce(&self, name: &str) -> (Process, String) {
         let folder = self.path(name);
         std::fs::create_dir_all(&folder).expect("a folder");
-        let mut command = Agent::command(&folder);
+        let mut command = Agent::command(&folder, None);
         command.args(["announce", "--server", &self.url]);
         let process = Process::start("the announcing agent", &mut command, &folder.join("announce.log"));
         let fingerprint = wait_for("the fingerprint", || {
@@ -330,8 +332,20 @@ impl House {
 }
 
 impl Agent {
-    fn command(folder: &Path) -> Command {
-        let mut command = Command::new(binary("restic-manager-agent"));
+    fn command(folder: &Path, os_hostname: Option<&str>) -> Command {
+        let agent = binary("restic-manager-agent");
+        let mut command = match os_hostname {
+            None => Command::new(agent),
+            Some(name) => {
+                // A namespace with a name of its own; every step becomes the next, so that it stays one process.
+                let mut command = Command::new("unshare");
+                if !rustix::process::geteuid().is_root() {
+                    command.arg("--map-root-user");
+                }
+                command.args(["--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\"", name]).arg(agent);
+                command
+            }
+        };
         command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -341,7 +355,7 @@ impl Agent {
     }
 
     fn start(folder: &Path, restic: &Restic, way: &Way) -> Process {
-        let mut command = Self::command(folder);
+        let mut command = Self::command(folder, way.os_hostname);
         command
             .args(["run", "--server", &way.url])
             .args(&way.more)
@@ -362,7 +376,7 @@ impl Agent {
 
     /// Another command of the agent's program on the same state.
     pub fn other(&self, args: &[&str]) -> Output {
-        Self::command(&self.folder)
+        Self::command(&self.folder, self.way.os_hostname)
             .args(args)
             .env("RM_AGENT_RESTIC", &self.restic.program)
             .output()

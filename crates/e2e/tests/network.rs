@@ -30,7 +30,8 @@ impl Site {
     fn new(house: &House, name: &'static str, break_it: Break) -> Self {
         let cable = Cable::to(&house.url);
         let more = ["--offline-grace", "2", "--settle", "1"].map(str::to_owned).to_vec();
-        let agent = house.enrol_over(name, &restic_newest(), Way { url: cable.url(), more });
+        let agent =
+            house.enrol_over(name, &restic_newest(), Way { url: cable.url(), more, os_hostname: None });
         let site = Self { name, agent, cable, break_it };
         house.attach(&site.agent, &site.repository(house), REPO_PASSWORD, &[]);
         let source = house.path(&format!("{name}-source"));

@@ -9,6 +9,7 @@ use restic_manager_e2e::witness::Mode;
 use restic_manager_e2e::{Claim, restic_newest};
 use serde_json::Value;
 
+use crate::slots::{self, Slots};
 use crate::storm::{REPO_PASSWORD, Storm};
 
 /// What the audit counted.
@@ -24,6 +25,9 @@ pub(crate) struct Figures {
     pub(crate) exclusive_calls: usize,
     pub(crate) server_jobs: usize,
     pub(crate) log_lines: usize,
+    /// Slots without a success whose place a newer one took.
+    pub(crate) superseded: usize,
+    pub(crate) accounted: Slots,
 }
 
 /// Jobs of all hosts: the host's place, and what its ledger says.
@@ -45,6 +49,7 @@ pub(crate) fn audit(storm: &mut Storm) -> Figures {
     the_repository_is_sound(storm);
     nobody_worked_where_another_was_alone(storm, &mut figures);
     the_server_says_the_same(storm, &claims, &mut figures);
+    figures.accounted = slots::account(storm);
     figures
 }
 
@@ -107,9 +112,17 @@ fn each_slot_is_done_once(claims: &Claims, figures: &mut Figures) {
     figures.slots = slots.len();
     figures.ended_badly = claims.values().filter(|(_, claim)| !is_good(claim)).count();
     assert!(!slots.is_empty(), "no slot came");
-    for (run, tries) in slots {
-        let good = tries.iter().filter(|claim| is_good(claim)).count();
-        assert_eq!(good, 1, "{run:?} is done once: {tries:#?}");
+    let done = |tries: &[&Claim]| tries.iter().filter(|claim| is_good(claim)).count();
+    let line = |run: &RunKey| (run.schedule_id, run.group_id, run.repo_id);
+    for (run, tries) in &slots {
+        assert!(done(tries) <= 1, "{run:?} is done once: {tries:#?}");
+        if done(tries) == 0 {
+            let newer = slots
+                .iter()
+                .any(|(other, tries)| line(other) == line(run) && other.slot > run.slot && done(tries) == 1);
+            assert!(newer, "{run:?} is lost: {tries:#?}");
+            figures.superseded += 1;
+        }
         let attempts: BTreeSet<u32> = tries.iter().map(|claim| claim.attempt).collect();
         assert_eq!(attempts.len(), tries.len(), "{run:?}: each attempt is made once: {tries:#?}");
     }

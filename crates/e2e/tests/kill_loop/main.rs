@@ -8,6 +8,7 @@
 
 mod audit;
 mod dice;
+mod slots;
 mod storm;
 
 use std::time::Instant;
