@@ -57,6 +57,55 @@
     node.addEventListener('focusout', release);
   }
 
+  // --- the log of a job -------------------------------------------------------------------------------------------------
+
+  const MOST_LINES = 5000;
+  // Lines that came while somebody reads further up.
+  let held = [];
+
+  const log = () => document.querySelector('.log');
+  // It is laid out from its end: 0 is the newest line.
+  const reads = (box) => box.scrollTop < -24;
+
+  function release(box) {
+    const list = box.querySelector('ol');
+    list.append(...held);
+    held = [];
+    while (list.children.length > MOST_LINES) list.firstElementChild.remove();
+    box.parentElement.querySelector('.held')?.remove();
+    box.scrollTop = 0;
+  }
+
+  function offer(box) {
+    let button = box.parentElement.querySelector('.held');
+    if (!button) {
+      button = document.createElement('button');
+      button.type = 'button';
+      button.className = 'held small';
+      button.addEventListener('click', () => release(box));
+      box.after(button);
+    }
+    const lines = held.filter((row) => !row.classList.contains('gap')).length;
+    button.textContent = lines === 1 ? '1 new line' : `${lines} new lines`;
+  }
+
+  document.addEventListener('rm-log', (event) => {
+    const box = log();
+    if (!box) return;
+    const holder = document.createElement('template');
+    holder.innerHTML = event.detail.data;
+    const find = (box.dataset.find || '').toLowerCase();
+    const rows = [...holder.content.children].filter((row) => !find || row.textContent.toLowerCase().includes(find));
+    held.push(...rows);
+    if (held.length > MOST_LINES) held = held.slice(-MOST_LINES);
+    if (reads(box)) offer(box); else release(box);
+  });
+
+  document.addEventListener('scroll', (event) => {
+    const box = event.target;
+    if (held.length && box.classList?.contains('log') && !reads(box)) release(box);
+  }, true);
+
   // --- menus ------------------------------------------------------------------------------------------------------------
 
   document.addEventListener('click', (event) => {

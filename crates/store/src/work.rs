@@ -37,6 +37,8 @@ pub struct JobFilter {
     pub states: Vec<JobState>,
     /// Asked for at or after this instant.
     pub since: Option<Timestamp>,
+    /// Asked for before this instant.
+    pub before: Option<Timestamp>,
 }
 
 /// A job with the names around it, as they are, or were when their owners were deleted.

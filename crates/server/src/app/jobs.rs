@@ -13,6 +13,7 @@ use restic_manager_store::{
 
 use super::page::page;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
+use crate::engine::FeedEvent;
 
 /// Which jobs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct JobQuery {
     pub states: Vec<JobState>,
     /// Asked for at or after this instant.
     pub since: Option<Timestamp>,
+    /// Asked for before this instant.
+    pub before: Option<Timestamp>,
 }
 
 impl App {
@@ -45,6 +48,7 @@ impl App {
             kind: query.kind,
             states: query.states.clone(),
             since: query.since,
+            before: query.before,
         };
         let listed = self.store.jobs(&filter, list.request()?).await?;
         Ok(page(listed, |row| self.job_view(row)))
@@ -259,6 +263,9 @@ impl App {
             Enqueued::Existing(job) => (job, true),
             Enqueued::NotFound => return Err(AppError::not_found("repository", repo_name)),
         };
+        if !existing {
+            self.engine.feed().publish(job.id, FeedEvent::Changed);
+        }
         self.engine.poke();
         let hold = if existing { self.engine.hold(job.id) } else { None };
         let subset_pct = job.intent.subset_pct;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use restic_manager_core::id::JobId;
+use restic_manager_core::id::{HostId, JobId};
 use restic_manager_core::model::LogLine;
 use restic_manager_core::restic::Progress;
 use tokio::sync::broadcast;
@@ -22,10 +22,28 @@ pub enum FeedEvent {
     Progress(Arc<Progress>),
 }
 
+/// One piece of news about the fleet: what to read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FleetEvent {
+    /// A job was asked for, sent, or started.
+    JobMoved(JobId),
+    /// A job is over.
+    JobOver(JobId),
+    /// A host came into contact, or went out of it.
+    Contact(HostId),
+}
+
 /// The news of all jobs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Feed {
     inner: Mutex<Inner>,
+    fleet: broadcast::Sender<FleetEvent>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self { inner: Mutex::default(), fleet: broadcast::channel(BACKLOG).0 }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +61,16 @@ impl Feed {
         inner.followers.entry(job_id).or_insert_with(|| broadcast::channel(BACKLOG).0).subscribe()
     }
 
+    /// Follows the whole fleet. A follower that lags too far behind is told so, and reads the store.
+    pub fn follow_fleet(&self) -> broadcast::Receiver<FleetEvent> {
+        self.fleet.subscribe()
+    }
+
+    /// A host came into contact, or went out of it.
+    pub fn contact(&self, host_id: HostId) {
+        self.tell_fleet(FleetEvent::Contact(host_id));
+    }
+
     /// How far a running job is, as far as somebody said so.
     pub fn progress(&self, job_id: JobId) -> Option<Progress> {
         self.lock().progress.get(&job_id).map(|progress| (**progress).clone())
@@ -50,6 +78,18 @@ impl Feed {
 
     /// Tells the followers of a job; never waits.
     pub fn publish(&self, job_id: JobId, event: FeedEvent) {
+        if event == FeedEvent::Changed {
+            self.tell_fleet(FleetEvent::JobMoved(job_id));
+        }
+        self.tell(job_id, event);
+    }
+
+    fn tell_fleet(&self, event: FleetEvent) {
+        // An error means that nobody listens.
+        let _ = self.fleet.send(event);
+    }
+
+    fn tell(&self, job_id: JobId, event: FeedEvent) {
         let mut inner = self.lock();
         if let FeedEvent::Progress(progress) = &event {
             inner.progress.insert(job_id, Arc::clone(progress));
@@ -63,7 +103,8 @@ impl Feed {
     /// The job is over: its progress is forgotten.
     pub fn finished(&self, job_id: JobId) {
         self.lock().progress.remove(&job_id);
-        self.publish(job_id, FeedEvent::Changed);
+        self.tell_fleet(FleetEvent::JobOver(job_id));
+        self.tell(job_id, FeedEvent::Changed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -85,6 +126,23 @@ mod tests {
             feed.publish(job_id, FeedEvent::Changed);
         }
         assert!(matches!(follower.try_recv(), Err(broadcast::error::TryRecvError::Lagged(5))));
+    }
+
+    #[test]
+    fn the_fleet_is_told_of_moves_ends_and_contact_and_of_nothing_that_is_said_often() {
+        let feed = Feed::default();
+        let job_id = JobId::mint(Timestamp::from_millis(1), [1; 10]);
+        let host_id = HostId::mint(Timestamp::from_millis(1), [2; 10]);
+        let mut follower = feed.follow_fleet();
+        feed.publish(job_id, FeedEvent::Changed);
+        feed.publish(job_id, FeedEvent::Log(Arc::new(Vec::new())));
+        feed.publish(job_id, FeedEvent::Progress(Arc::new(Progress::default())));
+        feed.finished(job_id);
+        feed.contact(host_id);
+        let heard: Vec<FleetEvent> = std::iter::from_fn(|| follower.try_recv().ok()).collect();
+        let expected =
+            [FleetEvent::JobMoved(job_id), FleetEvent::JobOver(job_id), FleetEvent::Contact(host_id)];
+        assert_eq!(heard, expected);
     }
 
     #[test]

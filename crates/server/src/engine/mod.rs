@@ -35,7 +35,7 @@ use crate::vault::{Vault, VaultError};
 use clockwatch::ClockWatch;
 
 pub use drain::DrainReport;
-pub use feed::{Feed, FeedEvent};
+pub use feed::{Feed, FeedEvent, FleetEvent};
 pub use ingest::Incoming;
 pub use maintenance::MaintainReport;
 pub(crate) use maintenance::{forget_needs, keeps_admin, settings_of};

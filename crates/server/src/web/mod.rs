@@ -9,11 +9,13 @@ mod ask;
 mod body;
 mod document;
 mod guard;
+mod newsroom;
 mod pages;
 mod query;
 mod routes;
 mod settings;
 mod socket;
+mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -39,6 +41,7 @@ use crate::ws::agent::AgentSockets;
 
 use answer::{Refusal, harden};
 use ask::Ask;
+use newsroom::Newsroom;
 use pages::Pages;
 use table::{Found, Handler, Table};
 
@@ -80,7 +83,8 @@ type Body = Pin<Box<dyn Stream<Item = Result<Bytes, warp::Error>> + Send + Sync>
 /// The API and the dashboard as one filter that answers every request and rejects none.
 pub fn routes(state: Arc<WebState>) -> BoxedFilter<(Response,)> {
     let table = Arc::new(Table::new());
-    let pages = Arc::new(Pages::new());
+    let newsroom = Newsroom::open(&state.app, state.shutdown.clone());
+    let pages = Arc::new(Pages::new(newsroom));
     // A target without an authority that can be understood is refused by the guard, with an answer of ours.
     let authority = warp::host::optional().or(warp::any().map(|| None)).unify();
     let query = warp::query::raw().or(warp::any().map(String::new)).unify();

@@ -120,6 +120,7 @@ impl Connection {
             && self.shared.sessions.remove(self.host.id, epoch)
         {
             self.shared.engine.seen(self.host.id);
+            self.shared.engine.feed().contact(self.host.id);
             tracing::info!(host = %self.host.name, epoch, "the agent is disconnected");
             self.shared.engine.poke();
         }
@@ -268,6 +269,7 @@ impl Connection {
                 for message in greeting.messages {
                     self.send(message).await?;
                 }
+                engine.feed().contact(host_id);
                 self.link.taken(greeting.committed_seq, self.shared.clock.monotonic_ms());
                 tracing::info!(
                     host = %self.host.name, epoch = greeting.epoch, agent = %hello.versions.agent,

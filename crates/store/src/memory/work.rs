@@ -133,6 +133,7 @@ fn matches(filter: &JobFilter, job: &Job) -> bool {
         && filter.kind.is_none_or(|kind| kind == job.kind)
         && (filter.states.is_empty() || filter.states.contains(&job.state))
         && filter.since.is_none_or(|since| job.created_at >= since)
+        && filter.before.is_none_or(|before| job.created_at < before)
 }
 
 /// Whether a job says something about how its host is backed up.

@@ -157,6 +157,7 @@ impl Walk<'_> {
             self.query.push(" and state in ('").push(names.join("', '")).push("')");
         }
         self.equal_or_later();
+        self.earlier();
         if let Some(after) = self.after {
             self.query.push(" and id < ").push_bind(after.to_string());
         }
@@ -166,6 +167,22 @@ impl Walk<'_> {
     fn equal(&mut self, column: &str, value: Option<String>) {
         if let Some(value) = value {
             self.query.push(" and ").push(column).push(" = ").push_bind(value);
+        }
+    }
+
+    fn earlier(&mut self) {
+        let Some(before) = self.filter.before.map(Timestamp::as_millis) else { return };
+        self.query.push(" and created_at < ").push_bind(before);
+        if let Some(since) = self.filter.since.map(Timestamp::as_millis) {
+            // The highest id of the stretch, as the lowest below: where it begins, the walk begins.
+            self.query
+                .push(
+                    " and id <= (select max(s.id) from jobs s indexed by jobs_by_age where s.created_at >= ",
+                )
+                .push_bind(since)
+                .push(" and s.created_at < ")
+                .push_bind(before)
+                .push(")");
         }
     }
 

@@ -129,7 +129,9 @@ async fn no_page_of_jobs_goes_through_all_jobs() {
     let filters = [
         JobFilter { host_id, ..none.clone() },
         JobFilter { host_id, states: states.clone(), ..none.clone() },
-        JobFilter { host_id, repo_id, kind, states: states.clone(), since, group_id },
+        JobFilter { host_id, repo_id, kind, states: states.clone(), since, before: None, group_id },
+        JobFilter { repo_id, since, before: since, ..none.clone() },
+        JobFilter { host_id, before: since, ..none.clone() },
         JobFilter { repo_id, ..none.clone() },
         JobFilter { repo_id, kind, ..none.clone() },
         JobFilter { repo_id, states: states.clone(), ..none.clone() },

@@ -1,7 +1,7 @@
 //! Coming in and going out: the first administrator, login, logout.
 
 use askama::Template;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use restic_manager_core::api::{BootstrapRequest, LoginRequest};
 use restic_manager_core::text::LoginName;
 use warp::reply::Response;
@@ -45,7 +45,15 @@ impl Asked {
 }
 
 /// Sends a browser without a session to the login, or to where the first administrator is made.
+///
+/// A script that only wanted a part of a page is told to load the whole page again, which then leads there.
 pub(super) async fn send_in(ask: &Ask, asked: &Asked) -> Answer {
+    if ask.headers.contains_key("hx-request") {
+        let mut response = Response::default();
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        response.headers_mut().insert("hx-refresh", HeaderValue::from_static("true"));
+        return Ok(response);
+    }
     if ask.state.accounts.needs_bootstrap().await? {
         return Ok(see_other("/bootstrap"));
     }
@@ -190,7 +198,6 @@ pub(super) fn local_path(next: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use http::header::LOCATION;
 
     use super::*;

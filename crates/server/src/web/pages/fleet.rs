@@ -1,8 +1,10 @@
 //! The fleet: is anything wrong, and where.
 
+mod row;
+
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{Attention, FleetStatus, HostView, Page, Presence};
+use restic_manager_core::api::{Attention, FleetStatus, Page, Presence};
 use restic_manager_core::text::Tag;
 use restic_manager_core::time::Timestamp;
 
@@ -10,13 +12,14 @@ use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::{Fields, address};
 use super::frame::{Frame, Tab, Visitor};
-use super::parts::{JobLine, Mark, Moment, Pager, Prose, Tone};
+use super::parts::{Moment, Pager, Prose, Tone};
 use super::table::{Route, look};
 use super::{ROWS, page, words};
-use crate::app::{HostQuery, ListQuery};
+use crate::app::{FleetQuery, ListQuery, Standing};
+use row::HostLine;
 
 /// How many things that need a person are seen without opening the rest.
-const WRONGS: usize = 6;
+const WRONGS: usize = 5;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![look("/", fleet)]
@@ -26,8 +29,11 @@ pub(super) fn routes() -> Vec<Route> {
 #[template(path = "fleet.html")]
 struct Fleet {
     frame: Frame,
+    /// The address of what is shown, for a script that keeps it true.
+    here: String,
     verdict: (Tone, String, String),
     status: FleetStatus,
+    failing: u64,
     wrongs: Vec<Wrong>,
     more_wrongs: Vec<Wrong>,
     filter: Filter,
@@ -47,6 +53,7 @@ impl Fleet {
 
 /// Something that needs a person.
 struct Wrong {
+    id: String,
     tone: Tone,
     href: String,
     message: Prose,
@@ -63,48 +70,43 @@ struct Filter {
     wrong_tag: Option<String>,
 }
 
+/// How hosts may stand: the name in the address, the word, and what it means.
+const STANDINGS: [(&str, &str, Standing); 5] = [
+    ("failing", "last job failed", Standing::Failing),
+    ("offline", "offline", Standing::Contact(Presence::Offline)),
+    ("never_seen", "never seen", Standing::Contact(Presence::NeverSeen)),
+    ("online", "online", Standing::Contact(Presence::Online)),
+    ("busy", "busy", Standing::Busy),
+];
+
 impl Filter {
     fn is_set(&self) -> bool {
         !(self.q.is_empty() && self.tag.is_empty() && self.state.is_empty())
     }
 
-    fn states(&self) -> [(&'static str, &'static str, bool); 4] {
-        let state = |name, word| (name, word, self.state == name);
-        [
-            state("", "any"),
-            state("online", "online"),
-            state("offline", "offline"),
-            state("never_seen", "never seen"),
-        ]
+    fn states(&self) -> impl Iterator<Item = (&'static str, &'static str, bool)> {
+        let any = ("", "any", self.state.is_empty());
+        std::iter::once(any).chain(STANDINGS.map(|(name, word, _)| (name, word, self.state == name)))
     }
-}
-
-struct HostLine {
-    href: String,
-    name: String,
-    presence: Mark,
-    seen: Option<Moment>,
-    backup: Option<JobLine>,
-    next: Moment,
-    restic: Option<String>,
-    restic_problem: bool,
-    agent: Option<String>,
-    tags: Vec<(String, String)>,
 }
 
 async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
     let fields = Fields::parse(ask.query_text().as_bytes());
     let app = &ask.state.app;
     let now = visitor.frame.now;
-    let status = app.status().await?;
+    let glance = app.glance().await?;
     let (filter, query) = read_filter(&fields);
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
     let hosts = match query {
-        Some(query) => app.hosts(&query, &list).await?,
+        Some(query) => app.fleet(&query, &list).await?,
         None => Page { items: Vec::new(), next_cursor: None },
     };
     let parameters = [("q", filter.q.as_str()), ("tag", &filter.tag), ("state", &filter.state)];
     let pager = pager("/", &parameters, list.cursor.is_some(), hosts.next_cursor.as_deref());
+    let mut whole = parameters.to_vec();
+    whole.push(("cursor", fields.text("cursor")));
+    let here = address("/", &whole);
+    let status = glance.status.clone();
     let mut wrongs: Vec<Wrong> = status.attention.iter().map(|attention| wrong(attention, now)).collect();
     wrongs.sort_by_key(|wrong| wrong.tone != Tone::Bad);
     let more_wrongs = wrongs.split_off(wrongs.len().min(WRONGS));
@@ -112,11 +114,13 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
         StatusCode::OK,
         &Fleet {
             frame: visitor.frame.of(Tab::Fleet, "Fleet"),
+            here,
             verdict: verdict(&status),
+            failing: glance.failing.len() as u64,
             status,
             wrongs,
             more_wrongs,
-            hosts: hosts.items.into_iter().map(|view| host_line(view, now)).collect(),
+            hosts: hosts.items.into_iter().map(|row| HostLine::new(row, now)).collect(),
             filter,
             pager,
         },
@@ -124,18 +128,13 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
 }
 
 /// The filter as it was typed, and as a query when it makes sense.
-fn read_filter(fields: &Fields) -> (Filter, Option<HostQuery>) {
+fn read_filter(fields: &Fields) -> (Filter, Option<FleetQuery>) {
     let text = |name: &str| fields.text(name).to_owned();
     let mut filter = Filter { q: text("q"), tag: text("tag"), state: text("state"), wrong_tag: None };
-    let state = match filter.state.as_str() {
-        "online" => Some(Presence::Online),
-        "offline" => Some(Presence::Offline),
-        "never_seen" => Some(Presence::NeverSeen),
-        _ => {
-            filter.state = String::new();
-            None
-        }
-    };
+    let standing = STANDINGS.iter().find(|(name, ..)| *name == filter.state).map(|(.., standing)| *standing);
+    if standing.is_none() {
+        filter.state.clear();
+    }
     let tag = match fields.given("tag").map(Tag::new).transpose() {
         Ok(tag) => tag,
         Err(error) => {
@@ -144,7 +143,7 @@ fn read_filter(fields: &Fields) -> (Filter, Option<HostQuery>) {
         }
     };
     let q = fields.given("q").map(str::to_owned);
-    (filter, Some(HostQuery { q, tag, state }))
+    (filter, Some(FleetQuery { q, tag, standing }))
 }
 
 /// The pages of a list behind these parameters.
@@ -186,30 +185,11 @@ fn wrong(attention: &Attention, now: Timestamp) -> Wrong {
         _ => "/jobs",
     };
     Wrong {
+        id: format!("{}-{}", attention.code, attention.subject_id),
         tone: tone(attention),
         href: format!("{path}/{}", attention.subject_id),
         message: Prose::sentence(&attention.message),
         hint: Prose::sentence(&attention.hint),
         since: Moment::or(attention.since, now, ""),
-    }
-}
-
-fn host_line(view: HostView, now: Timestamp) -> HostLine {
-    let host = view.host;
-    let seen = match view.presence {
-        Presence::Online | Presence::NeverSeen => None,
-        Presence::Offline => host.last_seen_at.map(|at| Moment::new(at, now)),
-    };
-    HostLine {
-        href: format!("/hosts/{}", host.id),
-        name: host.name.to_string(),
-        presence: Mark::presence(view.presence),
-        seen,
-        backup: view.last_backup.as_ref().map(|view| JobLine::new(view, now)),
-        next: Moment::or(view.next_run_at, now, "not scheduled"),
-        restic_problem: host.facts.restic_problem.is_some(),
-        restic: host.facts.restic_version,
-        agent: host.facts.agent_version,
-        tags: host.tags.iter().map(|tag| (tag.to_string(), address("/", &[("tag", tag.as_str())]))).collect(),
     }
 }

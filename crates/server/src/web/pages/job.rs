@@ -1,30 +1,36 @@
 //! A job: how it stands and why, what it did, what it said; and stopping it.
 
+mod live;
+mod log;
+
 use askama::Template;
 use http::StatusCode;
 use restic_manager_core::api::JobView;
 use restic_manager_core::id::{JobId, ScheduleId};
-use restic_manager_core::model::{ActorKind, ForgetResult, JobState, JobSummary, LogLine, LogStream};
+use restic_manager_core::model::{ActorKind, ForgetResult, JobState, JobSummary};
 use restic_manager_core::restic::Progress;
-use restic_manager_core::time::Timestamp;
+use restic_manager_core::time::{SECOND, Timestamp};
 
 use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::{Frame, Tab, Visitor};
-use super::log_tail::{LogTail, log_tail};
 use super::parts::{Mark, Moment, Prose, Tone, took};
 use super::table::{Route, act, look};
 use super::{page, see_other, words};
 use crate::app::{App, AppError, ErrorKind};
+use log::LogPart;
 
-/// Lines of the log that are shown.
-const LINES: usize = 500;
 /// Seconds until the page of a job that is not over is loaded again.
 const REFRESH: u32 = 3;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![look("/jobs/{id}", job), look("/jobs/{id}/cancel", cancel_form), act("/jobs/{id}/cancel", cancel)]
+    vec![
+        look("/jobs/{id}", job),
+        look("/jobs/{id}/stream", live::stream),
+        look("/jobs/{id}/cancel", cancel_form),
+        act("/jobs/{id}/cancel", cancel),
+    ]
 }
 
 /// What a job is called, and what it belongs to.
@@ -43,20 +49,48 @@ struct Title {
 #[template(path = "job.html")]
 struct JobPage {
     frame: Frame,
+    id: String,
+    live: LivePart,
+    /// Whether the page of a browser without scripts loads itself again, could do so, or has no reason to.
+    refreshing: Option<bool>,
+    /// Where a script hears more.
+    stream: Option<String>,
+    log: LogPart,
+}
+
+/// All of a job but its log: what a live page is told anew.
+#[derive(Template)]
+#[template(path = "job_live.html")]
+struct LivePart {
     title: Title,
-    /// Whether the page loads itself again, could do so, or has no reason to.
-    live: Option<bool>,
     may_cancel: bool,
     cancel_asked: Option<Moment>,
     hold: Option<(Prose, Prose)>,
     end: Option<End>,
     progress: Option<ProgressView>,
     steps: Vec<Step>,
+    chain: Option<Chain>,
     facts: Vec<(&'static str, String)>,
     summary: Vec<(&'static str, String)>,
     missing: Vec<String>,
     forgotten: Vec<ForgetResult>,
-    log: LogView,
+}
+
+impl askama::filters::HtmlSafe for LivePart {}
+
+/// A slot with the attempts at it.
+struct Chain {
+    slot: Moment,
+    attempts: Vec<Attempt>,
+    next: Option<Moment>,
+}
+
+struct Attempt {
+    number: u32,
+    href: String,
+    here: bool,
+    state: Mark,
+    when: Moment,
 }
 
 /// How it ended, when there is something to say of it.
@@ -77,23 +111,10 @@ struct ProgressView {
     percent: String,
     files: String,
     bytes: String,
+    rate: Option<String>,
     remaining: Option<String>,
     errors: Option<String>,
     current: Vec<String>,
-}
-
-struct LogView {
-    lines: Vec<LogRow>,
-    cut: bool,
-}
-
-struct LogRow {
-    n: u64,
-    at: Moment,
-    stream: &'static str,
-    text: String,
-    /// How many lines before this one are not kept.
-    gap: Option<String>,
 }
 
 async fn job(visitor: Visitor, ask: Ask) -> Answer {
@@ -102,38 +123,64 @@ async fn job(visitor: Visitor, ask: Ask) -> Answer {
     let app = &ask.state.app;
     let now = visitor.frame.now;
     let view = app.job(id).await?;
-    let asker = asker(app, &view).await?;
-    let tail = log_tail(app, id, LINES).await?;
-    let live = (!view.job.state.is_final()).then(|| fields.text("live") != "off");
+    let refreshing = (!view.job.state.is_final()).then(|| fields.text("live") != "off");
+    let log = LogPart::read(app, &view, fields.text("find")).await?;
     let mut frame = visitor.frame.of(Tab::Jobs, name(&view));
-    frame.refresh = live.filter(|live| *live).map(|_| REFRESH);
-    let job = &view.job;
-    let summary = job.summary.clone().unwrap_or_default();
-    page(
-        StatusCode::OK,
-        &JobPage {
-            frame,
-            title: title(&view),
-            live,
+    frame.refresh = refreshing.filter(|live| *live).map(|_| REFRESH);
+    let stream = refreshing.map(|_| format!("/jobs/{id}/stream?from={}", log.next));
+    let live = LivePart::new(app, &view, now).await?;
+    page(StatusCode::OK, &JobPage { frame, id: id.to_string(), live, refreshing, stream, log })
+}
+
+impl LivePart {
+    async fn new(app: &App, view: &JobView, now: Timestamp) -> Result<Self, AppError> {
+        let job = &view.job;
+        let asker = asker(app, view).await?;
+        let summary = job.summary.clone().unwrap_or_default();
+        let hold = view.hold.as_ref();
+        Ok(Self {
+            title: title(view),
             may_cancel: !job.state.is_final() && job.cancel_requested_at.is_none(),
             cancel_asked: job
                 .cancel_requested_at
                 .filter(|_| !job.state.is_final())
                 .map(|at| Moment::new(at, now)),
-            hold: view
-                .hold
-                .as_ref()
-                .map(|hold| (Prose::sentence(hold.sentence()), Prose::sentence(hold.remedy()))),
-            end: end(&view),
-            progress: view.progress.as_ref().map(progress),
-            steps: steps(&view, now),
-            facts: facts(&view, asker),
+            hold: hold.map(|hold| (Prose::sentence(hold.sentence()), Prose::sentence(hold.remedy()))),
+            end: end(view),
+            progress: view.progress.as_ref().map(|done| progress(done, job.started_at, now)),
+            steps: steps(view, now),
+            chain: Chain::of(app, view, now).await?,
+            facts: facts(view, asker),
             summary: produced(&summary),
             missing: summary.missing_paths,
             forgotten: summary.forget,
-            log: log_view(tail),
-        },
-    )
+        })
+    }
+}
+
+impl Chain {
+    /// The slot and the attempts of a job that is one of several, or that may be followed by another.
+    async fn of(app: &App, view: &JobView, now: Timestamp) -> Result<Option<Self>, AppError> {
+        let (Some(run_id), Some(slot)) = (view.job.run_id, view.job.slot) else { return Ok(None) };
+        let run = app.store().run(run_id).await?;
+        let next = run.and_then(|run| run.pending).map(|pending| pending.next_attempt_at);
+        let attempts = app.attempts(run_id).await?;
+        if attempts.len() < 2 && next.is_none() {
+            return Ok(None);
+        }
+        let attempt = |other: &JobView| Attempt {
+            number: other.job.attempt,
+            href: format!("/jobs/{}", other.job.id),
+            here: other.job.id == view.job.id,
+            state: Mark::job(other.job.state),
+            when: Moment::new(other.job.finished_at.unwrap_or(other.job.created_at), now),
+        };
+        Ok(Some(Self {
+            slot: Moment::exact(slot, now),
+            attempts: attempts.iter().map(attempt).collect(),
+            next: next.map(|at| Moment::new(at, now)),
+        }))
+    }
 }
 
 #[derive(Template)]
@@ -273,16 +320,22 @@ fn facts(view: &JobView, asker: String) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn progress(progress: &Progress) -> ProgressView {
+/// How far it is. What is not known yet is not guessed: the total grows until restic has seen all files, and a rate needs some seconds.
+fn progress(progress: &Progress, started: Option<Timestamp>, now: Timestamp) -> ProgressView {
     let of = |done: String, total: String| format!("{done} of {total}");
+    let ran = started.map_or(0, |started| now.millis_since(started));
+    let rate = (ran >= 5 * SECOND && progress.bytes_done > 0)
+        .then(|| u128::from(progress.bytes_done) * 1000 / u128::from(ran.unsigned_abs()))
+        .and_then(|rate| u64::try_from(rate).ok());
     ProgressView {
         percent: format!("{:.1}", progress.percent),
         files: of(words::number(progress.files_done), words::count(progress.files_total, "file")),
         bytes: of(words::size(progress.bytes_done), words::size(progress.bytes_total)),
+        rate: rate.map(|rate| format!("{}/s", words::size(rate))),
         remaining: progress
             .seconds_remaining
             .and_then(|seconds| i64::try_from(seconds).ok())
-            .map(|seconds| format!("about {} left", words::took(seconds.saturating_mul(1000)))),
+            .map(|seconds| format!("restic expects {} more", words::took(seconds.saturating_mul(1000)))),
         errors: (progress.error_count > 0)
             .then(|| format!("{} not read", words::count(progress.error_count, "file"))),
         current: progress.current_files.clone(),
@@ -326,24 +379,4 @@ fn looked_at(summary: &JobSummary) -> Option<String> {
         Some(bytes) => format!("{files}, {}", words::size(bytes)),
         None => files,
     })
-}
-
-fn log_view(tail: LogTail) -> LogView {
-    let mut expected = None;
-    let row = |line: LogLine| {
-        let missing = expected.map_or(0, |expected: u64| line.n.saturating_sub(expected));
-        expected = Some(line.n + 1);
-        LogRow {
-            n: line.n + 1,
-            at: Moment::clock(line.at),
-            stream: match line.stream {
-                LogStream::Stdout => "stdout",
-                LogStream::Stderr => "stderr",
-                LogStream::Agent => "agent",
-            },
-            text: line.text,
-            gap: (missing > 0).then(|| words::count(missing, "line")),
-        }
-    };
-    LogView { lines: tail.lines.into_iter().map(row).collect(), cut: tail.cut }
 }

@@ -22,6 +22,8 @@ pub(super) fn routes() -> Vec<Route> {
 #[template(path = "jobs.html")]
 struct Jobs {
     frame: Frame,
+    /// The address of what is shown, for a script that keeps it true.
+    here: String,
     state: String,
     kind: String,
     host: Option<Narrowed>,
@@ -81,6 +83,7 @@ async fn jobs(visitor: Visitor, ask: Ask) -> Answer {
         kind,
         states: known.map(|(_, _, states)| states.to_vec()).unwrap_or_default(),
         since: None,
+        before: None,
     };
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
     let listed = app.jobs(&query, &list).await?;
@@ -89,9 +92,12 @@ async fn jobs(visitor: Visitor, ask: Ask) -> Answer {
     let (host_id, repo_id) = (fields.text("host_id"), fields.text("repo_id"));
     let parameters = [("state", state), ("kind", kind), ("host_id", host_id), ("repo_id", repo_id)];
     let (host, repo) = narrowed(app, &query, &parameters).await?;
+    let mut whole = parameters.to_vec();
+    whole.push(("cursor", fields.text("cursor")));
     page(
         StatusCode::OK,
         &Jobs {
+            here: address("/jobs", &whole),
             frame: visitor.frame.of(Tab::Jobs, "Jobs"),
             state: state.to_owned(),
             kind: kind.to_owned(),

@@ -6,6 +6,7 @@
 mod assets;
 mod audit;
 mod cadence;
+mod calendar;
 mod chart;
 mod compress;
 mod connection;
@@ -15,6 +16,7 @@ mod fleet;
 mod form;
 mod frame;
 mod health;
+mod history;
 mod host;
 mod host_head;
 mod job;
@@ -22,12 +24,14 @@ mod jobs;
 mod log_tail;
 mod newcomers;
 mod parts;
+mod pending_runs;
 mod preview;
 mod refused;
 mod repos;
 mod schedules;
 mod settings;
 mod sources;
+mod spark;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -43,6 +47,7 @@ use warp::reply::Response;
 
 use super::answer::Refusal;
 use super::ask::Ask;
+use super::newsroom::Newsroom;
 use super::table::{Answer, Table};
 use super::{Incoming, WebState, guard};
 use compress::Coding;
@@ -57,12 +62,13 @@ const ROWS: u32 = 50;
 /// All pages.
 pub(super) struct Pages {
     table: PageTable,
+    newsroom: Newsroom,
 }
 
 impl Pages {
     /// Puts the pages together.
-    pub(super) fn new() -> Self {
-        Self { table: PageTable::new() }
+    pub(super) fn new(newsroom: Newsroom) -> Self {
+        Self { table: PageTable::new(), newsroom }
     }
 
     /// Whether a request is one for a page: what lies at a page's path, and whatever a browser looks for outside of the
@@ -113,6 +119,10 @@ impl Pages {
                 }
                 open(ask).await
             }
+            Handler::Listen => match guard::session(&ask).await? {
+                Some(_) => self.newsroom.listen(&ask),
+                None => door::send_in(&ask, &asked).await,
+            },
             Handler::Look(look) => {
                 let Some((session, cookie)) = guard::session(&ask).await? else {
                     return door::send_in(&ask, &asked).await;

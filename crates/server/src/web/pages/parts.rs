@@ -188,6 +188,7 @@ impl HtmlSafe for Pager {}
 
 /// A job in a list.
 pub(super) struct JobLine {
+    pub(super) id: String,
     pub(super) href: String,
     pub(super) state: Mark,
     pub(super) kind: &'static str,
@@ -210,6 +211,7 @@ impl JobLine {
         let job = &view.job;
         let attempt = if job.attempt > 1 { format!(", attempt {}", job.attempt) } else { String::new() };
         Self {
+            id: job.id.to_string(),
             href: format!("/jobs/{}", job.id),
             state: Mark::job(job.state),
             kind: words::kind(job.kind),

@@ -84,7 +84,8 @@ mod tests {
 
     #[test]
     fn what_hardly_changes_is_nearly_flat() {
-        let line = Spark::of(&sizes(&[(98, Some(1000)), (99, Some(1001)), (100, Some(1000))]), 2, NOW).unwrap();
+        let line =
+            Spark::of(&sizes(&[(98, Some(1000)), (99, Some(1001)), (100, Some(1000))]), 2, NOW).unwrap();
         assert_eq!(line.path, "M0 12L3 11L6 12");
         assert!(line.label.contains("no change"), "{}", line.label);
     }

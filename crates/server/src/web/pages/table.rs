@@ -14,8 +14,8 @@ use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::Visitor;
 use super::{
-    assets, audit, connection, door, fleet, host, job, jobs, newcomers, preview, repos, schedules, settings,
-    sources, theme, upkeep,
+    assets, audit, connection, door, fleet, history, host, job, jobs, newcomers, pending_runs, preview,
+    repos, schedules, settings, sources, theme, upkeep,
 };
 use crate::app::{AppError, ErrorKind};
 
@@ -23,6 +23,8 @@ use crate::app::{AppError, ErrorKind};
 pub(super) enum Handler {
     /// Anybody.
     Open(Box<dyn Fn(Ask) -> BoxFuture<'static, Answer> + Send + Sync>),
+    /// Somebody logged in, who listens to what happens elsewhere.
+    Listen,
     /// Somebody logged in, who looks.
     Look(Box<dyn Fn(Visitor, Ask) -> BoxFuture<'static, Answer> + Send + Sync>),
     /// Somebody logged in, who sends a form; its token was checked.
@@ -70,6 +72,11 @@ where
     Route { method: Method::POST, path, handler }
 }
 
+/// What happens elsewhere, as it happens.
+const fn listen(path: &'static str) -> Route {
+    Route { method: Method::GET, path, handler: Handler::Listen }
+}
+
 /// Every page.
 fn all() -> Vec<Route> {
     [
@@ -85,10 +92,13 @@ fn all() -> Vec<Route> {
         repos::routes(),
         upkeep::routes(),
         jobs::routes(),
+        history::routes(),
+        pending_runs::routes(),
         job::routes(),
         audit::routes(),
         settings::routes(),
         theme::routes(),
+        vec![listen("/live")],
     ]
     .into_iter()
     .flatten()

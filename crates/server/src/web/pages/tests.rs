@@ -1,6 +1,8 @@
 //! The pages as a browser gets them: every request goes through the whole filter.
 
 mod doors;
+mod history;
+mod live;
 mod newcomers;
 mod plans;
 mod repos;

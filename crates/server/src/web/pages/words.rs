@@ -35,7 +35,7 @@ pub(super) fn number(value: u64) -> String {
 /// A number with its noun: `1 host`, `2 hosts`, `0 repositories`.
 pub(super) fn count(value: u64, noun: &str) -> String {
     let shown = number(value);
-    match (value, noun.strip_suffix('y')) {
+    match (value, noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']))) {
         (1, _) => format!("{shown} {noun}"),
         (_, Some(stem)) => format!("{shown} {stem}ies"),
         (_, None) => format!("{shown} {noun}s"),
@@ -108,6 +108,7 @@ mod tests {
         let said: Vec<String> = [0, 999, 1000, 1_204_512].map(number).into();
         assert_eq!(said, ["0", "999", "1\u{202f}000", "1\u{202f}204\u{202f}512"]);
         assert_eq!((count(1, "host"), count(0, "repository")), ("1 host".into(), "0 repositories".into()));
+        assert_eq!(count(10, "day"), "10 days");
     }
 
     #[test]

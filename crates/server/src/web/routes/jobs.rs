@@ -55,7 +55,7 @@ struct JobParams {
 async fn list(_: User, ask: Ask) -> Answer {
     let JobParams { host_id, repo_id, group_id, kind, state, since, limit, cursor } = ask.query()?;
     let states = states(state.as_deref().unwrap_or(""))?;
-    let query = JobQuery { host_id, repo_id, group_id, kind, states, since };
+    let query = JobQuery { host_id, repo_id, group_id, kind, states, since, before: None };
     Ok(ok(&ask.state.app.jobs(&query, &ListQuery { limit, cursor }).await?))
 }
 

@@ -45,12 +45,12 @@ impl Browser<'_> {
 
 /// A host with a repository, a source group, a schedule, and whatever jobs it is given.
 pub(super) struct Fleet<'a> {
-    house: &'a House,
+    pub(super) house: &'a House,
     caller: Caller,
     pub(super) host: HostId,
     pub(super) repo: RepoId,
     group_path: String,
-    spool: SpoolId,
+    pub(super) spool: SpoolId,
     seq: u64,
 }
 
@@ -107,7 +107,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// A job that runs since a minute.
-    async fn running(&mut self, kind: JobKind) -> JobId {
+    pub(super) async fn running(&mut self, kind: JobKind) -> JobId {
         let id = self.queued(kind).await;
         let store = self.house.state.app.store();
         let now = self.house.clock.now();
@@ -126,7 +126,13 @@ impl<'a> Fleet<'a> {
     }
 
     /// A job that ended.
-    async fn ended(&mut self, kind: JobKind, state: FinalState, message: &str, summary: JobSummary) -> JobId {
+    pub(super) async fn ended(
+        &mut self,
+        kind: JobKind,
+        state: FinalState,
+        message: &str,
+        summary: JobSummary,
+    ) -> JobId {
         let job_id = self.running(kind).await;
         let class = match state {
             FinalState::Succeeded => OutcomeClass::Ok,
@@ -152,16 +158,21 @@ impl<'a> Fleet<'a> {
         job_id
     }
 
-    async fn says(&mut self, effect: Effect) {
+    /// The number of the agent's next message.
+    pub(super) fn next_seq(&mut self) -> u64 {
         self.seq += 1;
-        let effects = vec![NumberedEffect { seq: self.seq, effect }];
+        self.seq
+    }
+
+    pub(super) async fn says(&mut self, effect: Effect) {
+        let effects = vec![NumberedEffect { seq: self.next_seq(), effect }];
         let now = self.house.clock.now();
         let applied = self.house.state.app.store().apply(self.host, self.spool, effects, now).await.unwrap();
         assert_eq!(applied, [Applied::Done]);
     }
 }
 
-fn line(n: u64, stream: LogStream, text: &str) -> LogLine {
+pub(super) fn line(n: u64, stream: LogStream, text: &str) -> LogLine {
     LogLine { n, at: Timestamp::from_millis(1_795_000_000_000), stream, text: text.to_owned() }
 }
 
@@ -245,7 +256,10 @@ async fn the_fleet_answers_what_is_wrong_and_filters_by_address() {
         "fleet_wrongs",
         browser.steady(&page, r#"<div class="panel wrongs">"#, "</section>")
     );
-    insta::assert_snapshot!("fleet_hosts", browser.steady(&page, r#"<table class="cards">"#, "</table>"));
+    insta::assert_snapshot!(
+        "fleet_hosts",
+        browser.steady(&page, r#"<table class="cards fleet">"#, "</table>")
+    );
     for (query, found) in [
         ("q=EB", true),
         ("q=db", false),
