@@ -156,6 +156,8 @@ impl Storm {
         fs::write(self.hosts[host].source(group).join(format!("mail-{fresh}")), fresh.to_string()).unwrap();
         match self.dice.below(12) {
             0..=4 => self.strike_between(host, group),
+            // Where many of those are in vain, more are tried.
+            _ if self.tally.between * 3 < self.tally.kills() => self.strike_between(host, group),
             5 | 6 => self.strike_any_time(host, group, Victim::Server),
             7 | 8 => self.strike_any_time(host, group, Victim::Agent),
             9 | 10 => self.strike_any_time(host, group, Victim::Both),
