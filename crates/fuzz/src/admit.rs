@@ -78,7 +78,7 @@ fn asked(bytes: &mut Bytes<'_>, number: u16, now: Timestamp) -> Waiting {
         repo_id: RepoId::mint(Timestamp::default(), [bytes.below(3) as u8; 10]),
         connected: bytes.below(5) > 0,
         since: now,
-        asker: if number % 5 == 0 { Asker::Operator } else { Asker::Plan },
+        asker: if number.is_multiple_of(5) { Asker::Operator } else { Asker::Plan },
     }
 }
 
