@@ -39,6 +39,8 @@ fn our_crates_depend_on_each_other_in_one_direction() {
     assert_eq!(ours(&all, "restic-manager-cli"), ["restic-manager-core"]);
     assert_eq!(ours(&all, "restic-manager-server"), ["restic-manager-core", "restic-manager-store"]);
     assert_eq!(ours(&all, "restic-manager-fuzz"), ["restic-manager-agent", "restic-manager-core"]);
+    let engine = ["restic-manager-core", "restic-manager-server", "restic-manager-store"];
+    assert_eq!(ours(&all, "restic-manager-sim"), engine);
 }
 
 #[test]

@@ -63,6 +63,22 @@ struct Running {
     heard_at: i64,
 }
 
+/// When the engine last did what it does now and then, on the monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Rounds {
+    flushed: i64,
+    swept: i64,
+    maintained: i64,
+    drained: i64,
+}
+
+impl Default for Rounds {
+    /// Nothing was done yet: all of it is due.
+    fn default() -> Self {
+        Self { flushed: i64::MIN, swept: i64::MIN, maintained: i64::MIN, drained: i64::MIN }
+    }
+}
+
 /// The control plane: one per process, shared by reference.
 pub struct Engine {
     store: Arc<dyn Store>,
@@ -169,29 +185,10 @@ impl Engine {
 
     /// Works until `shutdown`: on every poke, and every few seconds without one.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let (mut last_sweep, mut last_flush, mut last_maintain) = (i64::MIN, i64::MIN, i64::MIN);
-        let mut last_drain = i64::MIN;
+        let mut rounds = Rounds::default();
         let mut poked = false;
         loop {
-            let now = self.clock.monotonic_ms();
-            if now.saturating_sub(last_flush) >= tick::FLUSH_SEEN_EVERY {
-                last_flush = now;
-                logged(self.flush_seen().await, "signs of life were not stored");
-            }
-            if now.saturating_sub(last_sweep) >= tick::SWEEP_EVERY {
-                last_sweep = now;
-                logged(self.sweep().await, "the sweep failed; it is tried again");
-            }
-            if poked || now.saturating_sub(last_maintain) >= maintenance::MAINTAIN_EVERY {
-                last_maintain = now;
-                logged(self.maintain().await, "maintenance was not decided; it is tried again");
-            }
-            if now.saturating_sub(last_drain) >= drain::DRAIN_EVERY {
-                last_drain = now;
-                logged(self.drain().await, "pending runs were not drained; it is tried again");
-            }
-            logged(self.drain_settled().await, "pending runs of a host that came back were not drained");
-            let report = logged(self.tick().await, "admission failed; it is tried again");
+            let report = self.round(&mut rounds, poked).await;
             if report.is_some_and(|report| report.stale > 0) {
                 self.poke();
             }
@@ -202,6 +199,31 @@ impl Engine {
                 () = tokio::time::sleep(pause) => false,
             }
         }
+    }
+
+    /// One round of [`Engine::run`]: everything whose time has come, then admission. What fails is logged, and tried again in a later round.
+    ///
+    /// For whoever brings a loop of their own; `rounds` is kept from one call to the next, and `poked` says that something changed.
+    pub async fn round(&self, rounds: &mut Rounds, poked: bool) -> Option<TickReport> {
+        let now = self.clock.monotonic_ms();
+        if now.saturating_sub(rounds.flushed) >= tick::FLUSH_SEEN_EVERY {
+            rounds.flushed = now;
+            logged(self.flush_seen().await, "signs of life were not stored");
+        }
+        if now.saturating_sub(rounds.swept) >= tick::SWEEP_EVERY {
+            rounds.swept = now;
+            logged(self.sweep().await, "the sweep failed; it is tried again");
+        }
+        if poked || now.saturating_sub(rounds.maintained) >= maintenance::MAINTAIN_EVERY {
+            rounds.maintained = now;
+            logged(self.maintain().await, "maintenance was not decided; it is tried again");
+        }
+        if now.saturating_sub(rounds.drained) >= drain::DRAIN_EVERY {
+            rounds.drained = now;
+            logged(self.drain().await, "pending runs were not drained; it is tried again");
+        }
+        logged(self.drain_settled().await, "pending runs of a host that came back were not drained");
+        logged(self.tick().await, "admission failed; it is tried again")
     }
 
     /// Jobs of hosts in contact of which nothing was heard for so long, in milliseconds, each with how long that is. Whoever is out of

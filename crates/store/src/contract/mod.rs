@@ -365,6 +365,7 @@ macro_rules! contract_clauses {
                 a_missed_slot_is_a_run_without_a_job
                 a_run_key_fires_once
                 a_message_of_new_and_known_runs_makes_the_new_ones
+                missed_slots_are_counted_once_whoever_told_of_the_run_first
                 a_newer_slot_takes_the_place_of_older_ones_that_wait
                 a_run_key_fires_once_however_many_bring_it
                 a_later_attempt_joins_its_run

@@ -13,7 +13,8 @@ use super::fixture::{
     made_schedule, mint, revisions, run, session, state_of, tied,
 };
 use crate::{
-    Applied, CancelOutcome, DispatchOutcome, Effect, FiredRun, GroupDeleted, JobFilter, PageRequest, Store,
+    Applied, AuditFilter, CancelOutcome, DispatchOutcome, Effect, FiredRun, GroupDeleted, JobFilter,
+    MissedSlots, PageRequest, Store,
 };
 
 struct Nightly {
@@ -111,6 +112,24 @@ pub async fn a_message_of_new_and_known_runs_makes_the_new_ones(store: &Arc<dyn 
     assert_eq!(store.run(known.id).await.unwrap(), None);
     assert_eq!(run_now(store, new.id).await, new);
     assert_eq!(jobs_of(store, &nightly.host).await.len(), 2);
+}
+
+/// Slots that were missed before one are counted with its fire, also when its run is known already because the agent did it by itself and
+/// claimed it first; a fire that is told again counts nothing.
+pub async fn missed_slots_are_counted_once_whoever_told_of_the_run_first(store: &Arc<dyn Store>) {
+    let mut nightly = Nightly::of(store, "web").await;
+    let id = nightly.schedule.id;
+    nightly.fires_one(100).await;
+    for (slot, until) in [(100, 100), (100, 100), (90, 90), (200, 200)] {
+        let audit = audit("schedule.missed");
+        let missed = Some(Box::new(MissedSlots { schedule_id: id, count: 3, until: at(until), audit }));
+        let runs = vec![fired(&nightly.run(slot))];
+        nightly.agent.says(Effect::Fire { runs, missed }).await;
+    }
+    let missed = store.schedule(id).await.unwrap().unwrap().missed;
+    assert_eq!((missed.count, missed.until), (6, Some(at(200))));
+    let filter = AuditFilter { action: Some("schedule.missed".to_owned()), ..AuditFilter::default() };
+    assert_eq!(store.audit(&filter, PageRequest::first(9)).await.unwrap().items.len(), 2);
 }
 
 /// A newer slot takes the place of older ones that wait: they are missed, and their jobs superseded; an older one that comes behind it is

@@ -40,9 +40,11 @@ impl State {
                 Ok(())
             }
             Effect::Fire { runs, missed } => {
-                let fresh = runs.into_iter().filter_map(|fired| self.fire(host_id, fired, now)).count();
-                if let Some(missed) = missed.filter(|_| fresh > 0) {
-                    self.count_missed(*missed);
+                for fired in runs {
+                    self.fire(host_id, fired, now);
+                }
+                if let Some(missed) = missed {
+                    self.count_missed(host_id, *missed);
                 }
                 Ok(())
             }
@@ -117,11 +119,11 @@ impl State {
         self.advance(&job, event, word).map(|_| ()).map_err(|why| Ignored::Late { id, why })
     }
 
-    /// Takes a run that fired; answers it where it is new.
-    fn fire(&mut self, host_id: HostId, fired: FiredRun, now: Timestamp) -> Option<RunId> {
+    /// Takes a run that fired.
+    fn fire(&mut self, host_id: HostId, fired: FiredRun, now: Timestamp) {
         let FiredRun { run, job } = fired;
         if run.host_id != host_id || !self.repos.contains_key(&run.key.repo_id) {
-            return None;
+            return;
         }
         let overtaken = job.is_some() && self.has_newer(&run.key);
         let stored = self.run_keys.get(&run.key).and_then(|id| self.runs.get_mut(id));
@@ -130,9 +132,8 @@ impl State {
                 reopen(stored, job.attempt);
                 let run_id = Some(stored.id);
                 self.jobs.put(Job { run_id, ..job });
-                None
             }
-            (Some(_), _) => None,
+            (Some(_), _) => {}
             (None, job) => {
                 let (key, id) = (run.key, run.id);
                 self.run_keys.insert(key, id);
@@ -145,7 +146,6 @@ impl State {
                     }
                     None => {}
                 }
-                Some(id)
             }
         }
     }
@@ -161,12 +161,16 @@ impl State {
         }
     }
 
-    fn count_missed(&mut self, missed: MissedSlots) {
-        if let Some(schedule) = self.schedules.get_mut(&missed.schedule_id) {
+    /// Counts the slots that were missed before a slot, once however often that is told. Whether its runs are new is no matter: the agent may
+    /// have told of those it did by itself before.
+    fn count_missed(&mut self, host_id: HostId, missed: MissedSlots) {
+        let schedule = self.schedules.get_mut(&missed.schedule_id);
+        let Some(schedule) = schedule.filter(|schedule| schedule.host_id == host_id) else { return };
+        if schedule.missed.until < Some(missed.until) {
             schedule.missed.count += missed.count;
-            schedule.missed.until = schedule.missed.until.max(Some(missed.until));
+            schedule.missed.until = Some(missed.until);
+            self.write_audit(missed.audit);
         }
-        self.write_audit(missed.audit);
     }
 
     /// Gives up the runs for an older slot than this that are pending or wait, the latter with their jobs; one that is under way goes on.

@@ -24,6 +24,8 @@ pub(super) struct Jobs {
     of_run: BTreeMap<RunId, BTreeSet<JobId>>,
     /// When the server learned of their ends.
     ended_here_at: BTreeMap<JobId, Timestamp>,
+    /// The first of them.
+    first_end: Option<Timestamp>,
 }
 
 /// The key of a job of maintenance: repository, kind, slot and attempt.
@@ -77,6 +79,17 @@ impl Jobs {
     /// When the server learned that a job is over, by its own clock.
     pub(super) fn ended_here_at(&self, id: JobId) -> Option<Timestamp> {
         self.ended_here_at.get(&id).copied()
+    }
+
+    /// Notes when the server learned that a job is over.
+    fn ended_here(&mut self, id: JobId, at: Timestamp) {
+        self.ended_here_at.insert(id, at);
+        self.first_end = Some(self.first_end.map_or(at, |first| first.min(at)));
+    }
+
+    /// Whether any job at all was over before an instant.
+    pub(super) fn any_ended_before(&self, at: Timestamp) -> bool {
+        self.first_end.is_some_and(|first| first < at)
     }
 
     pub(super) fn put(&mut self, job: Job) {
@@ -192,7 +205,7 @@ impl State {
         self.raise_revisions(job.host_id, job.repo_id);
         if state.is_final() {
             self.bring_forward(job.repo_id, heard_at);
-            self.jobs.ended_here_at.insert(job.id, heard_at);
+            self.jobs.ended_here(job.id, heard_at);
         }
         let after = owes.map_or_else(|| RunAfter::job(job.state, job.class), RunAfter::Owes);
         self.follow(&job, after, heard_at);

@@ -56,6 +56,11 @@ impl MemoryStore {
         Self::default()
     }
 
+    /// Every run there is, by id: what a simulation is judged by at its end.
+    pub fn all_runs(&self) -> Vec<Run> {
+        self.state().runs.values().cloned().collect()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No method panics between two writes of one change: what a panicking test leaves behind is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use restic_manager_core::id::{HostId, JobId, RepoId, RunId, SpoolId};
+use restic_manager_core::id::{HostId, JobId, RepoId, SpoolId};
 use restic_manager_core::model::{AuditEntry, JobEvent, JobSummary, RepoStats, transition};
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::time::Timestamp;
@@ -33,7 +33,7 @@ pub(super) struct Batch<'a, 'c> {
     subjects: BTreeMap<JobId, Subject>,
     fires: Vec<(HostId, &'a FiredRun)>,
     /// Slots that passed before fires that are gathered, with the runs of those.
-    missed: Vec<(&'a MissedSlots, Vec<RunId>)>,
+    missed: Vec<(HostId, &'a MissedSlots)>,
     reach: Reach,
     logs: BTreeMap<JobId, Vec<Part<'a>>>,
     audits: Vec<AuditEntry>,
@@ -96,9 +96,7 @@ impl<'a, 'c> Batch<'a, 'c> {
             }
             Effect::Fire { runs, missed } => {
                 self.fires.extend(runs.iter().map(|fired| (host_id, fired)));
-                let missed = missed.as_deref();
-                self.missed
-                    .extend(missed.map(|missed| (missed, runs.iter().map(|fired| fired.run.id).collect())));
+                self.missed.extend(missed.as_deref().map(|missed| (host_id, missed)));
                 Ok(None)
             }
             Effect::PlanAcked { schedule_version } => self.plan_acked(host_id, *schedule_version).await,
@@ -226,10 +224,9 @@ impl<'a, 'c> Batch<'a, 'c> {
     async fn fire(&mut self) -> Result<()> {
         let fires = std::mem::take(&mut self.fires);
         let written = fires::write(self.connection, &mut self.touched, &fires).await?;
-        self.subjects.extend(written.jobs);
-        for (missed, runs) in std::mem::take(&mut self.missed) {
-            if runs.iter().any(|run| written.runs.contains(run)) {
-                plans::count_missed(self.connection, missed).await?;
+        self.subjects.extend(written);
+        for (host_id, missed) in std::mem::take(&mut self.missed) {
+            if plans::count_missed(self.connection, host_id, missed).await? {
                 self.audits.push(missed.audit.clone());
             }
         }

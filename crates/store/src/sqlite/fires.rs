@@ -15,33 +15,26 @@ use super::subjects::Subject;
 use crate::reports::SUPERSEDED;
 use crate::{FiredRun, Result};
 
-/// What was new among runs that fired.
-#[derive(Default)]
-pub(super) struct Written {
-    pub(super) jobs: Vec<(JobId, Subject)>,
-    pub(super) runs: BTreeSet<RunId>,
-}
-
-/// Writes runs with their jobs, in a few statements but for runs that are known; answers what is new.
+/// Writes runs with their jobs, in a few statements but for runs that are known; answers the jobs that are new.
 ///
 /// A run of another host, or on a repository that is gone, is left out.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     touched: &mut Touched,
     fires: &[(HostId, &FiredRun)],
-) -> Result<Written> {
+) -> Result<Vec<(JobId, Subject)>> {
     let own: Vec<&FiredRun> = fires
         .iter()
         .filter(|(host_id, fired)| fired.run.host_id == *host_id)
         .map(|(_, fired)| *fired)
         .collect();
     if own.is_empty() {
-        return Ok(Written::default());
+        return Ok(Vec::new());
     }
     let runs: Vec<&Run> = own.iter().map(|fired| &fired.run).collect();
     let fresh: BTreeSet<RunId> = jobs::insert_runs(connection, &runs).await?.into_iter().collect();
     let mut late = with_newer_before(connection, &fresh).await?;
-    let mut unmet = fresh.clone();
+    let mut unmet = fresh;
     let (mut first, mut later, mut new) = (Vec::new(), Vec::new(), Vec::new());
     let mut newest: BTreeMap<Line, Timestamp> = BTreeMap::new();
     for fired in own {
@@ -67,12 +60,12 @@ pub(super) async fn write(
             }
         }
     }
-    let mut written = Written { jobs: insert(connection, &first).await?, runs: fresh };
+    let mut written = insert(connection, &first).await?;
     miss(connection, &late.into_iter().collect::<Vec<_>>()).await?;
     supersede_older(connection, touched, &new).await?;
     for fired in later {
         if let Some(job) = attempt_of(connection, touched, fired).await? {
-            written.jobs.extend(insert(connection, &[job]).await?);
+            written.extend(insert(connection, &[job]).await?);
         }
     }
     Ok(written)

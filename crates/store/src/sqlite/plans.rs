@@ -229,18 +229,25 @@ impl Plans for SqliteStore {
     }
 }
 
-/// Counts slots of a schedule that passed without a run; nothing happens when it is gone.
-pub(super) async fn count_missed(connection: &mut SqliteConnection, missed: &MissedSlots) -> Result<()> {
-    sqlx::query(
-        "update schedules set missed = missed + ?2, missed_until = max(coalesce(missed_until, ?3), ?3) where id = ?1",
+/// Counts slots of a schedule that passed without a run, once however often that is told; answers whether it was news. Whether the runs of
+/// the slot that ran in their stead are new is no matter: the agent may have told of those it did by itself before.
+pub(super) async fn count_missed(
+    connection: &mut SqliteConnection,
+    host_id: HostId,
+    missed: &MissedSlots,
+) -> Result<bool> {
+    let counted = sqlx::query(
+        "update schedules set missed = missed + ?2, missed_until = ?3
+         where id = ?1 and host_id = ?4 and (missed_until is null or missed_until < ?3)",
     )
     .bind(missed.schedule_id.to_string())
     .bind(rows::integer(missed.count))
     .bind(missed.until.as_millis())
+    .bind(host_id.to_string())
     .execute(connection)
     .await
     .doing("count missed slots")?;
-    Ok(())
+    Ok(counted.rows_affected() > 0)
 }
 
 /// A source group.
