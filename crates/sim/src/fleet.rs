@@ -54,7 +54,7 @@ impl Size {
             5 | 23 => (pick(dice, 2, 5), dice.between(10, 20)),
             _typical => (pick(dice, 2, 8), dice.between(1, 6)),
         };
-        let repos = 1 + dice.index(1 + hosts.div_ceil(3));
+        let repos = (1 + dice.index(1 + hosts.div_ceil(3))).min(hosts);
         let strikes = dice.between(30, 130) * i64::try_from(1 + hosts / 8).unwrap_or(1);
         Self { hosts, repos, lasts: days * DAY, gap: days * DAY / strikes }
     }

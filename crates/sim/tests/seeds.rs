@@ -16,13 +16,23 @@ fn play(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-fn the_first_hundred_seeds_lose_nothing_and_run_nothing_twice() {
-    play(0..100);
+fn seeds_0_to_49_lose_nothing_and_run_nothing_twice() {
+    play(0..50);
 }
 
 #[test]
-fn the_second_hundred_seeds_lose_nothing_and_run_nothing_twice() {
-    play(100..200);
+fn seeds_50_to_99_lose_nothing_and_run_nothing_twice() {
+    play(50..100);
+}
+
+#[test]
+fn seeds_100_to_149_lose_nothing_and_run_nothing_twice() {
+    play(100..150);
+}
+
+#[test]
+fn seeds_150_to_199_lose_nothing_and_run_nothing_twice() {
+    play(150..200);
 }
 
 #[test]
