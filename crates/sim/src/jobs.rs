@@ -94,7 +94,7 @@ impl Host {
             ServerMessage::CommandRun(command) => self.asked_to_run(&command, fabric),
             ServerMessage::CommandCancel(cancel) => self.asked_to_cancel(cancel.job_id, fabric),
             ServerMessage::Error(error) => {
-                fabric.note(|| format!("{}: turned away: {}", self.name, error.code))
+                fabric.note(|| format!("{}: turned away: {}", self.name, error.code));
             }
         }
     }
