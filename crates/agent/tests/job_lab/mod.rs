@@ -270,11 +270,12 @@ esac
         new().unwrap()
     }
 
-    /// Files of the repository's data, the largest first.
+    /// Packs of the repository, the largest first; what a killed restic was still writing is none.
     pub fn packs(&self) -> Vec<PathBuf> {
         let folders = std::fs::read_dir(self.path("repo/data")).unwrap();
         let files = folders.flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap());
-        let mut packs: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+        let whole = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 64);
+        let mut packs: Vec<PathBuf> = files.map(|file| file.unwrap().path()).filter(whole).collect();
         packs.sort_by_key(|path| std::cmp::Reverse(std::fs::metadata(path).unwrap().len()));
         packs
     }
