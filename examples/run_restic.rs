@@ -104,7 +104,7 @@ fn tell(message: &AgentMessage) {
         AgentMessage::LogStream(batch) => batch.lines.iter().for_each(|line| println!("log {}", line.text)),
         AgentMessage::LogGap(gap) => println!("log: lines {} to {} are missing", gap.from, gap.to),
         AgentMessage::RepoStats(report) => {
-            println!("repository {}", report.restic_id.as_ref().map_or("?", |id| id.as_str()))
+            println!("repository {}", report.restic_id.as_ref().map_or("?", |id| id.as_str()));
         }
         AgentMessage::SnapshotsReport(report) => println!("{}", humane::count(report.total, "snapshot")),
         AgentMessage::JobFinished(finished) => {
