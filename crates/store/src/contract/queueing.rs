@@ -238,7 +238,7 @@ pub async fn jobs_are_found_by_what_they_are(store: &Arc<dyn Store>) {
         (JobFilter { since: Some(at(500) + 1), ..all.clone() }, vec![]),
         (JobFilter { since: Some(at(500)), before: Some(at(500)), ..all.clone() }, vec![]),
         (JobFilter { since: Some(at(500)), before: Some(at(500) + 1), ..all.clone() }, vec![check]),
-        (JobFilter { kind: Some(JobKind::Check), before: Some(at(500)), ..all.clone() }, vec![]),
+        (JobFilter { kind: Some(JobKind::Check), before: Some(at(500)), ..all.clone() }, vec![foreign]),
         (JobFilter { kind: Some(JobKind::Check), host_id: Some(host.id), ..all }, vec![check]),
     ];
     for (filter, expected) in cases {
