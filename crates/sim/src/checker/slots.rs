@@ -36,7 +36,7 @@ fn what_is_wrong(
     let ends = life.versions.iter().skip(1).map(|version| version.since).chain([facts.end]);
     let mut expected: BTreeSet<i64> = BTreeSet::new();
     let mut unexplained = Vec::new();
-    for (version, until) in life.versions.iter().zip(ends) {
+    for (at, (version, until)) in life.versions.iter().zip(ends).enumerate() {
         let Some(cadence) = &version.cadence else { continue };
         let slots = cadence.slots(version.since, until);
         let last = slots.iter().rev().find(|slot| fired.contains_key(slot)).copied();
@@ -44,7 +44,7 @@ fn what_is_wrong(
         let explained = |slot: &&i64| {
             let after_the_last = last.is_none_or(|last| **slot > last);
             after_the_last && !had_time(facts, life, version.since, **slot, until)
-                || by_an_older_plan(facts, life, version.since, **slot, fired)
+                || at > 0 && by_an_older_plan(facts, life, version.since, **slot, fired)
         };
         let missing = slots.iter().filter(|slot| !fired.contains_key(slot));
         unexplained.extend(missing.filter(|slot| !explained(slot)).copied());
