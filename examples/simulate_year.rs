@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn fleet_member(n: u8) -> Result<RepoView, Box<dyn Error>> {
     let zone: Zone = "Europe/Berlin".parse()?;
     let mut policy = MaintenancePolicy::standard(zone);
-    if n % 3 == 0 {
+    if n.is_multiple_of(3) {
         policy.check.cron = "0 6 * * 3".parse()?;
     }
     Ok(RepoView::new(RepoId::mint(START, [n; 10]), policy))
@@ -57,7 +57,7 @@ fn simulate(start: &RepoView, n: u8, year: &mut Year) {
     let end = START + DAY * DAYS as i64;
     let holidays = (START + 181 * DAY, START + 196 * DAY);
     while now < end {
-        let away = n % 4 == 0 && now >= holidays.0 && now < holidays.1;
+        let away = n.is_multiple_of(4) && now >= holidays.0 && now < holidays.1;
         view.runner = if away { RunnerState::Away } else { RunnerState::Ready };
         let decision = decide(&view, now);
         let mut free_at = now;
