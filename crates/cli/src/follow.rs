@@ -8,7 +8,7 @@ use std::time::Duration;
 use restic_manager_core::api::{ErrorBody, JobEventView, JobView};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::HandshakeError;
-use tungstenite::http::HeaderValue;
+use tungstenite::http::{HeaderValue, StatusCode};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::stream::MaybeTlsStream;
 use tungstenite::{Message, WebSocket};
@@ -103,7 +103,9 @@ impl Follower {
 /// Reads one job's events on a thread of its own.
 struct Reader {
     url: Url,
-    login: Login,
+    /// Asks about the job itself, where a refused handshake does not say why.
+    client: Client,
+    job: Route,
     next_line: u64,
 }
 
@@ -126,11 +128,12 @@ enum Before {
 
 impl Reader {
     fn new(client: &Client, job_id: &str) -> Result<Self, ClientError> {
-        let mut url = Route::new(["jobs", job_id, "stream"]).on(client.server());
+        let job = Route::new(["jobs", job_id]);
+        let mut url = job.clone().below("stream").on(client.server());
         let scheme = if url.scheme() == "https" { "wss" } else { "ws" };
         url.set_scheme(scheme)
             .map_err(|()| ClientError::NotUnderstood { detail: format!("no {scheme} address in {url}") })?;
-        Ok(Self { url, login: client.login().clone(), next_line: 0 })
+        Ok(Self { url, client: client.with_login(client.login().clone()), job, next_line: 0 })
     }
 
     fn run(mut self, heard: &Sender<Heard>) {
@@ -224,7 +227,7 @@ impl Reader {
         let mut url = self.url.clone();
         url.query_pairs_mut().append_pair("from", &self.next_line.to_string());
         let mut request = url.as_str().into_client_request().map_err(|e| broken(e.to_string()))?;
-        if let Login::Token(token) = &self.login
+        if let Login::Token(token) = self.client.login()
             && let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
         {
             request.headers_mut().insert("authorization", value);
@@ -251,11 +254,18 @@ impl Reader {
             Err(_) if status.is_server_error() => {
                 Ended::Broken { why: format!("HTTP {status}"), before: Before::Nothing }
             }
-            Err(_) => {
-                let what = format!("HTTP {status} instead of a WebSocket");
-                Ended::Refused(ClientError::Foreign { server: self.server(), what })
-            }
+            Err(_) => Ended::Refused(self.unexplained(status)),
         }
+    }
+
+    /// Why a handshake was refused whose body says nothing: of the body, the WebSocket library keeps only what came in one
+    /// packet with the head. The job's own address is refused for the same reason, and there all of it is read.
+    fn unexplained(&self, status: StatusCode) -> ClientError {
+        let asked = if status.is_client_error() { self.client.get(&self.job).err() } else { None };
+        asked.unwrap_or_else(|| {
+            let what = format!("HTTP {status} instead of a WebSocket");
+            ClientError::Foreign { server: self.server(), what }
+        })
     }
 
     fn unreachable(&self, reason: String) -> ClientError {
@@ -314,8 +324,8 @@ mod tests {
 
     #[test]
     fn a_new_connection_goes_on_where_the_lost_one_ended() {
-        let mut reader =
-            Reader { url: Url::parse("ws://127.0.0.1/").unwrap(), login: Login::Nobody, next_line: 0 };
+        let client = Client::new(Url::parse("http://127.0.0.1/").unwrap(), Login::Nobody);
+        let mut reader = Reader::new(&client, "1").unwrap();
         assert_eq!(reader.unseen(lines(0..3)), Some(lines(0..3)));
         assert_eq!(reader.unseen(lines(0..3)), None);
         assert_eq!(reader.unseen(lines(1..5)), Some(lines(3..5)));

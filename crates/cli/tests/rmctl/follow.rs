@@ -109,12 +109,20 @@ fn a_run_that_is_not_followed_names_its_jobs() {
 
 #[test]
 fn a_stream_that_is_refused_is_the_servers_refusal() {
+    let stream = format!("GET /api/jobs/{JOB}/stream?from=0");
+    let job = format!("GET /api/jobs/{JOB}");
     let body = r#"{"code":"not_found","message":"no job has this id"}"#;
-    let server = Server::start().json(&format!("GET /api/jobs/{JOB}/stream?from=0"), 404, body);
-    let done = ask(&server, &["job", "wait", JOB]);
-    assert_eq!(done.code, 3, "{}", done.stderr);
-    assert!(done.stderr.contains("no job has this id"), "{}", done.stderr);
-    let server = Server::start().raw(&format!("GET /api/jobs/{JOB}/stream?from=0"), 200, "", "<html>");
+    // The refusal is the same whether its body comes with the head of the answer, later, or never.
+    for refused in [body, ""] {
+        let server = Server::start().json(&stream, 404, refused).json(&job, 404, body);
+        let done = ask(&server, &["job", "wait", JOB]);
+        assert_eq!(done.code, 3, "{}", done.stderr);
+        assert!(done.stderr.contains("no job has this id"), "{}", done.stderr);
+    }
+    // Where the job is there and only the stream is not, something between eats WebSockets.
+    let server = Server::start().raw(&stream, 404, "", "<html>").json(&job, 200, "{}");
+    assert_eq!(ask(&server, &["job", "wait", JOB]).code, 5);
+    let server = Server::start().raw(&stream, 200, "", "<html>");
     assert_eq!(ask(&server, &["job", "wait", JOB]).code, 5);
 }
 
