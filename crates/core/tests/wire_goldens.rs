@@ -199,6 +199,11 @@ fn from_agents() -> Vec<(&'static str, Option<u64>, AgentMessage)> {
             AgentMessage::JobStarted(JobStarted { job_id: job(1), at: at(1), run: None }),
         ),
         (
+            "job.started.after",
+            Some(4),
+            AgentMessage::JobStarted(JobStarted { job_id: job(1), at: at(1), run: None }),
+        ),
+        (
             "job.started.own",
             Some(4),
             AgentMessage::JobStarted(JobStarted {
@@ -367,7 +372,8 @@ fn golden(name: &str, text: &str) -> String {
 #[test]
 fn agents_write_and_servers_read_what_was_released() {
     for (name, seq, message) in from_agents() {
-        let frame = Frame { v: 1, seq, message };
+        let after = name.ends_with(".after").then_some(2);
+        let frame = Frame { v: 1, seq, after, message };
         let released = golden(&format!("agent.{name}"), &frame.to_text());
         assert_eq!(frame.to_text(), released, "{name} is written differently from the release");
         assert_eq!(decode_agent(&released), Ok(Decoded::Message(frame)), "{name} is read differently");

@@ -38,7 +38,7 @@ fn written() -> String {
     let _ = writeln!(
         text,
         "Agents dial out to `GET /ws/agent` with `Authorization: Bearer rma_...` and speak JSON text frames of at most {} MiB: \
-         `{{\"v\", \"type\", \"seq\"?, \"payload\"}}`. This build speaks protocol {OLDEST_PROTOCOL} to {PROTOCOL}. A type that is not \
+         `{{\"v\", \"type\", \"seq\"?, \"after\"?, \"payload\"}}`. This build speaks protocol {OLDEST_PROTOCOL} to {PROTOCOL}. A type that is not \
          known is logged and ignored; one with a `seq` is acknowledged all the same.\n",
         MAX_FRAME_BYTES >> 20
     );
@@ -46,7 +46,8 @@ fn written() -> String {
         text,
         "The agent's first frame is `hello`, within {} s; the server answers with `welcome`. A frame with a `seq` is reliable: the agent \
          keeps it on disk until an `ack` names it or a later one, and sends it again after a reconnect; at most {WINDOW} are under way. A \
-         frame without may get lost. Heartbeats come every {} s; whoever is silent for {} s is gone. Times are milliseconds since 1970 \
+         frame without may get lost. `after` is the `seq` that was sent last before the frame on its connection (numbers may be missing): \
+         where the server has not seen that one, it ends the connection, and the next one brings both. Heartbeats come every {} s; whoever is silent for {} s is gone. Times are milliseconds since 1970 \
          UTC.\n",
         HELLO_TIMEOUT / 1_000,
         HEARTBEAT_EVERY / 1_000,
@@ -57,6 +58,10 @@ fn written() -> String {
         let _ = writeln!(text, "\n## {title}");
         for file in released(side) {
             let name = file.file_stem().unwrap().to_str().unwrap().strip_prefix(side).unwrap();
+            // What is about the envelope is said above.
+            if name.ends_with(".after") {
+                continue;
+            }
             let frame: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
             let kind = frame["type"].as_str().unwrap();
             let carried = if frame["seq"].is_u64() { "reliable" } else { "may get lost" };

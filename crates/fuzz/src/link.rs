@@ -1,4 +1,4 @@
-//! Both ends of a link over wires that hold back, cut and repeat, with a server that dies between taking and committing, and one that is
+//! Both ends of a link over wires that hold back, cut, repeat and reorder, with a server that dies between taking and committing, and one that is
 //! put back from an older copy.
 
 use std::collections::VecDeque;
@@ -35,6 +35,8 @@ struct World {
     committed: Vec<u64>,
     /// How far the spool was let go on the word of a database that was put back since: nobody has these any more.
     lost_before: u64,
+    /// The reliable message sent last on the connection in hand.
+    last_sent: Option<u64>,
     to_server: VecDeque<Frame<AgentMessage>>,
     to_agent: VecDeque<ServerMessage>,
     epoch: i64,
@@ -51,6 +53,7 @@ impl World {
             server: None,
             committed: Vec::new(),
             lost_before: 1,
+            last_sent: None,
             to_server: VecDeque::new(),
             to_agent: VecDeque::new(),
             epoch: 0,
@@ -59,7 +62,7 @@ impl World {
     }
 
     fn event(&mut self, bytes: &mut Bytes<'_>) {
-        match bytes.below(10) {
+        match bytes.below(11) {
             0 | 1 => self.produce(bytes.within(1, 40) as u64),
             2..=4 => self.step(bytes.below(60), bytes.below(12), true),
             5 => self.step(bytes.below(4), 0, false),
@@ -78,6 +81,12 @@ impl World {
                     self.to_server.push_front(frame);
                 }
             }
+            9 => {
+                let (one, other) = (bytes.below(20), bytes.below(20));
+                if one.max(other) < self.to_server.len() {
+                    self.to_server.swap(one, other);
+                }
+            }
             _ => self.put_back(bytes.below(self.committed.len() + 1)),
         }
         self.look();
@@ -91,6 +100,7 @@ impl World {
     /// Wires and connection are gone, and neither end is told.
     fn cut(&mut self) {
         self.server = None;
+        self.last_sent = None;
         self.to_server.clear();
         self.to_agent.clear();
     }
@@ -120,13 +130,15 @@ impl World {
                 }
                 AgentAction::SendHeartbeat => {
                     let beat = Heartbeat { clock: Timestamp::from_millis(self.now) };
-                    self.to_server.push_back(Frame::lossy(AgentMessage::Heartbeat(beat)));
+                    let frame = Frame::lossy(AgentMessage::Heartbeat(beat));
+                    self.to_server.push_back(frame.following(self.last_sent));
                 }
                 AgentAction::SendSpooled(seq) => {
                     assert!(seq >= self.spool_first, "message {seq} is to be sent and was let go before");
                     assert!(seq <= self.spool_last, "message {seq} was never spooled");
                     assert!(seq < self.spool_first + WINDOW, "more than a window is under way");
-                    self.to_server.push_back(Frame::reliable(seq, message(seq)));
+                    let frame = Frame::reliable(seq, message(seq));
+                    self.to_server.push_back(frame.following(self.last_sent.replace(seq)));
                 }
                 AgentAction::Forget(seq) => {
                     let known = self.committed.last().copied().unwrap_or(0);

@@ -191,12 +191,12 @@ fn said_by_an_agent(bytes: &mut Bytes<'_>) -> Result<Decoded<AgentMessage>, Fram
         2 => Ok(Decoded::Message(Frame::lossy(AgentMessage::Heartbeat(Heartbeat {
             clock: Timestamp::default(),
         })))),
-        3 => Ok(Decoded::Unknown { kind, seq }),
-        4 => Err(FrameError::Payload { kind, seq, why: "no".to_owned() }),
+        3 => Ok(Decoded::Unknown { kind, seq, after: bytes.maybe(any_seq) }),
+        4 => Err(FrameError::Payload { kind, seq, after: bytes.maybe(any_seq), why: "no".to_owned() }),
         5 if bytes.below(8) == 0 => Err(FrameError::NotJson("no".to_owned())),
         _ => {
             let frame = match seq {
-                Some(seq) => Frame::reliable(seq, message(seq)),
+                Some(seq) => Frame::reliable(seq, message(seq)).following(bytes.maybe(any_seq)),
                 None => Frame::lossy(message(0)),
             };
             Ok(Decoded::Message(frame))

@@ -28,6 +28,7 @@ fn judge<M: PartialEq + std::fmt::Debug>(
     match answer {
         Ok(Decoded::Message(frame)) => {
             assert_eq!(frame.seq, seq_there, "another number than the frame's");
+            assert_eq!(frame.after, raw["after"].as_u64(), "another number before it than the frame's");
             let once = to_text(&frame);
             let Ok(Decoded::Message(again)) = decode(&once) else {
                 panic!("what was read of {text:?} is written as {once:?}, which is no message");
@@ -44,11 +45,11 @@ fn judge<M: PartialEq + std::fmt::Debug>(
             assert_eq!(kind_written.as_str(), type_there, "another type than the frame's");
             true
         }
-        Ok(Decoded::Unknown { kind, seq }) => {
-            assert_eq!((Some(kind.as_str()), seq), (type_there, seq_there));
+        Ok(Decoded::Unknown { kind, seq, after }) => {
+            assert_eq!((Some(kind.as_str()), seq, after), (type_there, seq_there, raw["after"].as_u64()));
             false
         }
-        Err(FrameError::Payload { kind, seq, why }) => {
+        Err(FrameError::Payload { kind, seq, why, .. }) => {
             assert_eq!((Some(kind.as_str()), seq), (type_there, seq_there));
             assert!(!why.is_empty(), "a payload is refused without a word");
             false
@@ -57,10 +58,12 @@ fn judge<M: PartialEq + std::fmt::Debug>(
             assert!(!why.is_empty());
             let frame_like =
                 raw.is_object() && raw["v"].as_u64().is_some_and(|v| v <= 65_535) && raw["type"].is_string();
-            let seq_fits = raw["seq"].is_null() || raw["seq"].is_u64();
+            let is_number = |name: &str| raw[name].is_null() || raw[name].is_u64();
+            let seq_fits = is_number("seq") && is_number("after");
             // A name that stands twice is refused here, and taken once by the judge.
-            let twice =
-                ["\"v\"", "\"type\"", "\"seq\"", "\"payload\""].iter().any(|n| text.matches(n).count() > 1);
+            let twice = ["\"v\"", "\"type\"", "\"seq\"", "\"after\"", "\"payload\""]
+                .iter()
+                .any(|n| text.matches(n).count() > 1);
             assert!(!frame_like || !seq_fits || twice || text.contains('\\'), "{text:?} is refused: {why}");
             false
         }

@@ -48,6 +48,8 @@ pub struct Mind {
     pub lanes: BTreeSet<JobId>,
     /// The connection in hand.
     pub conn: u64,
+    /// The reliable message sent last on it.
+    pub last_sent: Option<u64>,
     /// Admin credentials that may not be kept.
     pub passing: BTreeSet<RepoId>,
     awake_since: i64,
@@ -160,6 +162,7 @@ impl Host {
             book,
             lanes: BTreeSet::new(),
             conn: 0,
+            last_sent: None,
             passing: BTreeSet::new(),
             awake_since: now,
             away_since: Some(now),
@@ -365,11 +368,18 @@ impl Host {
                 }
                 AgentAction::SendHeartbeat => {
                     let beat = Heartbeat { clock: fabric.wall() };
-                    fabric.send_up(self.at, conn, Frame::lossy(AgentMessage::Heartbeat(beat)));
+                    let after = self.mind.as_ref().and_then(|mind| mind.last_sent);
+                    let frame = Frame::lossy(AgentMessage::Heartbeat(beat));
+                    fabric.send_up(self.at, conn, frame.following(after));
                 }
                 AgentAction::SendSpooled(seq) => match self.disk.spool.get(&seq) {
                     Some(message) => {
-                        fabric.send_up(self.at, conn, Frame::reliable(seq, message.clone()));
+                        let frame = Frame::reliable(seq, message.clone());
+                        fabric.send_up(
+                            self.at,
+                            conn,
+                            frame.following(self.mind.as_mut().and_then(|mind| mind.last_sent.replace(seq))),
+                        );
                     }
                     None => fabric
                         .history
@@ -410,6 +420,7 @@ impl Host {
         let (now, jitter) = (fabric.link_now(self.at), fabric.dice.between(0, 1_001));
         if let Some(mind) = &mut self.mind {
             mind.conn = 0;
+            mind.last_sent = None;
             mind.passing.clear();
             mind.away_since = mind.away_since.or(Some(fabric.now));
             mind.link.disconnected(DownCause::Network, u32::try_from(jitter).unwrap_or(0), now);

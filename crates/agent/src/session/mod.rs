@@ -10,6 +10,7 @@ use restic_manager_core::link::{AgentAction, AgentLink, DownCause, LinkState};
 use restic_manager_core::secret::Secret;
 use restic_manager_core::wire::{
     AgentMessage, Decoded, Frame, FrameError, Heartbeat, Hello, ServerMessage, WireError, decode_server,
+    following,
 };
 use serde::Deserialize;
 use tokio::task::JoinHandle;
@@ -24,6 +25,9 @@ use connection::{Connection, Incoming};
 
 /// The longest sleep: the machine may have slept meanwhile, which a timer does not notice.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// How often a message of the spool is tried to be read, each time on a new connection, before it is given up.
+const UNREADABLE_TRIES: u32 = 3;
 
 /// What a person does about a token that is refused.
 pub(crate) const REFUSED_HINT: &str =
@@ -84,6 +88,10 @@ pub struct Session {
     connecting: Option<JoinHandle<Result<Connection, ConnectError>>>,
     connection: Option<Connection>,
     queue: VecDeque<Outgoing>,
+    /// The reliable message sent last on this connection.
+    last_sent: Option<u64>,
+    /// The message that the spool could not read, and how often it tried.
+    unreadable: Option<(u64, u32)>,
     /// The newest lossy message; an older one that was not sent yet is not worth sending.
     progress: Option<String>,
     events: VecDeque<SessionEvent>,
@@ -101,6 +109,8 @@ impl Session {
             connecting: None,
             connection: None,
             queue: VecDeque::new(),
+            last_sent: None,
+            unreadable: None,
             progress: None,
             events: VecDeque::new(),
             said: None,
@@ -192,10 +202,42 @@ impl Session {
     }
 
     fn send_next(&mut self, spool: &mut Spool) {
-        let Some(text) = next_text(&mut self.queue, &mut self.progress, spool) else { return };
+        let text = match self.next_text(spool) {
+            Ok(Some(text)) => text,
+            Ok(None) => return,
+            Err(why) => return self.down(DownCause::Network, why),
+        };
         let Some(connection) = &self.connection else { return };
         // There is room, and nobody else sends. When the writer is gone, the reader says why.
         let _ = connection.outgoing.try_send(text);
+    }
+
+    /// The next frame to send; numbers that stand for nothing are passed over.
+    ///
+    /// What cannot be read now may be readable later, and nothing behind it may be sent before: an acknowledgement covers all that
+    /// came before it. Only what stays unreadable is given up, so that it does not hold up the rest for ever.
+    fn next_text(&mut self, spool: &mut Spool) -> Result<Option<String>, String> {
+        while let Some(next) = self.queue.pop_front() {
+            let seq = match next {
+                Outgoing::Text(text) => return Ok(Some(following(text, self.last_sent))),
+                Outgoing::Spooled(seq) => seq,
+            };
+            match spool.read(seq) {
+                Ok(Some(text)) => return Ok(Some(following(text, self.last_sent.replace(seq)))),
+                Ok(None) => self.link.passed_over(seq),
+                Err(error) => {
+                    let tries =
+                        self.unreadable.filter(|(of, _)| *of == seq).map_or(1, |(_, tries)| tries + 1);
+                    self.unreadable = Some((seq, tries));
+                    if tries < UNREADABLE_TRIES {
+                        return Err(format!("message {seq} cannot be read from the spool: {error}"));
+                    }
+                    error!(%error, seq, tries, "a message cannot be read from the spool; it is given up");
+                    self.link.passed_over(seq);
+                }
+            }
+        }
+        Ok(self.progress.take())
     }
 
     fn carry_out(&mut self) {
@@ -271,6 +313,7 @@ impl Session {
         let was_open = self.connection.take().is_some();
         self.connecting = None;
         self.queue.clear();
+        self.last_sent = None;
         self.progress = None;
         // A hello that was asked for belonged to that connection.
         self.events.retain(|event| !matches!(event, SessionEvent::HelloWanted));
@@ -320,25 +363,6 @@ async fn room(outgoing: Option<&tokio::sync::mpsc::Sender<String>>) {
     std::future::pending::<()>().await;
 }
 
-/// The next frame to send; numbers that stand for nothing are passed over.
-fn next_text(
-    queue: &mut VecDeque<Outgoing>,
-    progress: &mut Option<String>,
-    spool: &mut Spool,
-) -> Option<String> {
-    while let Some(next) = queue.pop_front() {
-        match next {
-            Outgoing::Text(text) => return Some(text),
-            Outgoing::Spooled(seq) => match spool.read(seq) {
-                Ok(Some(text)) => return Some(text),
-                Ok(None) => {}
-                Err(error) => error!(%error, seq, "a message cannot be read from the spool"),
-            },
-        }
-    }
-    progress.take()
-}
-
 fn named_job(text: &str) -> Option<JobId> {
     #[derive(Deserialize)]
     struct Command {
@@ -349,4 +373,86 @@ fn named_job(text: &str) -> Option<JobId> {
         job_id: JobId,
     }
     serde_json::from_str::<Command>(text).ok().map(|command| command.payload.job_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use restic_manager_core::time::Timestamp;
+    use restic_manager_core::wire::{JobStarted, decode_agent};
+
+    use super::*;
+    use crate::server_url::PlainHttp;
+    use crate::spool::DEFAULT_LIMIT;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    /// A session and a spool with three messages that wait to be sent.
+    fn session(folder: &std::path::Path) -> (Session, Spool) {
+        let mut spool = Spool::open(folder, DEFAULT_LIMIT, NOW).unwrap();
+        for n in 1..=3 {
+            let job_id = JobId::mint(NOW, [n; 10]);
+            spool.append(&AgentMessage::JobStarted(JobStarted { job_id, at: NOW, run: None })).unwrap();
+        }
+        let server = ServerUrl::parse("http://127.0.0.1:1", PlainHttp::LoopbackOnly).unwrap();
+        let mut session = Session::new(server, Secret::new("token"), &spool);
+        session.queue.extend((1..=3).map(Outgoing::Spooled));
+        (session, spool)
+    }
+
+    fn numbers(text: Result<Option<String>, String>) -> (Option<u64>, Option<u64>) {
+        match decode_agent(&text.unwrap().unwrap()) {
+            Ok(Decoded::Message(frame)) => (frame.seq, frame.after),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The one file of the spool that holds messages.
+    fn segment(folder: &std::path::Path) -> std::path::PathBuf {
+        let mut files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        files
+            .find(|path| std::fs::read_to_string(path).is_ok_and(|text| text.contains("job.started")))
+            .unwrap()
+    }
+
+    #[test]
+    fn every_frame_names_the_reliable_one_sent_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut session, mut spool) = session(folder.path());
+        session.queue.insert(1, Outgoing::Spooled(99));
+        session.queue.push_back(Outgoing::Text(
+            Frame::lossy(AgentMessage::Heartbeat(Heartbeat { clock: NOW })).to_text(),
+        ));
+        let sent: Vec<_> = (0..4).map(|_| numbers(session.next_text(&mut spool))).collect();
+        assert_eq!(sent, [(Some(1), None), (Some(2), Some(1)), (Some(3), Some(2)), (None, Some(3))]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_connection_and_is_sent_when_it_can_be_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut session, mut spool) = session(folder.path());
+        let (file, aside) = (segment(folder.path()), folder.path().join("aside"));
+        std::fs::rename(&file, &aside).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        let why = session.next_text(&mut spool).unwrap_err();
+        assert!(why.contains("message 1 cannot be read from the spool"), "{why}");
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+        session.queue.push_front(Outgoing::Spooled(1));
+        assert_eq!(numbers(session.next_text(&mut spool)), (Some(1), None));
+    }
+
+    #[test]
+    fn what_stays_unreadable_is_given_up_and_does_not_hold_up_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut session, mut spool) = session(folder.path());
+        let file = segment(folder.path());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        for _ in 1..UNREADABLE_TRIES {
+            session.next_text(&mut spool).unwrap_err();
+            session.queue.push_front(Outgoing::Spooled(1));
+        }
+        session.queue.truncate(1);
+        assert_eq!(session.next_text(&mut spool), Ok(None));
+    }
 }

@@ -1,6 +1,6 @@
 //! The agent's end of the link.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::backoff;
 use crate::link::{HEARTBEAT_EVERY, HELLO_TIMEOUT, REFUSED_RETRY, SILENCE_TIMEOUT, STEADY_AFTER, WINDOW};
@@ -15,7 +15,10 @@ pub enum AgentAction {
     SendHello,
     /// Send a heartbeat.
     SendHeartbeat,
-    /// Send the reliable message with this number from the spool.
+    /// Send the reliable message with this number from the spool; where the number stands for nothing, call
+    /// [`AgentLink::passed_over`].
+    ///
+    /// It and every frame behind it name the reliable one sent before on this connection ([`crate::wire::following`]).
     SendSpooled(u64),
     /// Act on a message of the server.
     Deliver(ServerMessage),
@@ -62,6 +65,8 @@ pub struct AgentLink {
     last_seq: u64,
     acked: u64,
     sent: u64,
+    /// Numbers between `acked` and `sent` that stand for nothing: no acknowledgement comes for them.
+    empty: BTreeSet<u64>,
     attempt: u32,
     welcomed_at: i64,
     refused: bool,
@@ -79,6 +84,7 @@ impl AgentLink {
             last_seq,
             acked,
             sent: acked,
+            empty: BTreeSet::new(),
             attempt: 0,
             welcomed_at: now,
             refused: false,
@@ -166,7 +172,7 @@ impl AgentLink {
             }
         };
         self.attempt = self.attempt.saturating_add(1);
-        self.sent = self.acked;
+        self.send_again();
         self.state = LinkState::Waiting { until: now + wait };
     }
 
@@ -182,6 +188,14 @@ impl AgentLink {
     pub fn spooled(&mut self, last_seq: u64) {
         self.last_seq = self.last_seq.max(last_seq);
         self.fill_window();
+    }
+
+    /// Nothing was sent for this number: it stands for nothing, as what was given up for space does.
+    pub fn passed_over(&mut self, seq: u64) {
+        if seq > self.acked && seq <= self.sent {
+            self.empty.insert(seq);
+            self.fill_window();
+        }
     }
 
     /// The server said something.
@@ -222,7 +236,7 @@ impl AgentLink {
         self.deadline = now + SILENCE_TIMEOUT;
         // A server restored from an older copy counts less than what this spool already forgot: go on where we are.
         let acked = welcome.acked_seq.min(self.last_seq);
-        self.sent = self.acked;
+        self.send_again();
         self.actions.push_back(AgentAction::Deliver(ServerMessage::Welcome(welcome)));
         self.acknowledged(acked);
         self.fill_window();
@@ -233,14 +247,21 @@ impl AgentLink {
         if seq > self.acked {
             self.acked = seq;
             self.sent = self.sent.max(seq);
+            self.empty = self.empty.split_off(&(seq + 1));
             self.actions.push_back(AgentAction::Forget(seq));
         }
         self.fill_window();
     }
 
+    /// A new connection begins behind what is acknowledged.
+    fn send_again(&mut self) {
+        self.sent = self.acked;
+        self.empty.clear();
+    }
+
     fn fill_window(&mut self) {
         let LinkState::Live { .. } = self.state else { return };
-        while self.sent < self.last_seq && self.sent - self.acked < WINDOW {
+        while self.sent < self.last_seq && self.sent - self.acked - (self.empty.len() as u64) < WINDOW {
             self.sent += 1;
             self.actions.push_back(AgentAction::SendSpooled(self.sent));
         }

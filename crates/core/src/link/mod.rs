@@ -4,8 +4,8 @@
 //! [`ServerLink`] decides what the server does with each frame of one connection. Neither knows of sockets, clocks or disks:
 //! a shell feeds them and carries out their actions, and a test drives both ends on virtual time.
 //!
-//! One connection delivers in order or breaks, as a WebSocket does: numbers may be missing (what was given up for space), so that a frame that
-//! overtook another could not be told from that.
+//! One connection delivers in order or breaks. Numbers may be missing (what was given up for space), so each frame names the
+//! reliable one sent before it; a frame before which one is missing ends the connection, and the next one brings both.
 //!
 //! Times are milliseconds on a clock that never goes back.
 

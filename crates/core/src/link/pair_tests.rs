@@ -1,8 +1,7 @@
 //! Both ends in one test, on virtual time: whatever the network does, every reliable message is applied exactly once
-//! and in order. A connection keeps the order of what it delivers, as a WebSocket does; between connections anything may be repeated, and
-//! within one anything may be late, cut off or halved.
+//! and in order. Anything may be lost, late, repeated, overtaken, cut off or halved, and numbers may stand for nothing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -66,6 +65,10 @@ struct World {
     agent: AgentLink,
     spool_first: u64,
     spool_last: u64,
+    /// Numbers that stand for nothing, as what the spool gave up for space does.
+    given_up: BTreeSet<u64>,
+    /// The reliable message sent last on the connection in hand.
+    last_sent: Option<u64>,
     server: Option<ServerLink>,
     /// What the server has committed: the oracle reads only this.
     applied: Vec<u64>,
@@ -83,6 +86,8 @@ impl World {
             agent: AgentLink::new(0, 0, 0),
             spool_first: 1,
             spool_last: 0,
+            given_up: BTreeSet::new(),
+            last_sent: None,
             server: None,
             applied: Vec::new(),
             to_server: VecDeque::new(),
@@ -98,7 +103,22 @@ impl World {
         self.agent.spooled(self.spool_last);
     }
 
+    /// The spool gives up so many of its oldest messages, never the newest.
+    fn give_up(&mut self, count: u64) {
+        let end = (self.spool_first + count).min(self.spool_last);
+        let committed = self.applied.last().copied().unwrap_or(0);
+        self.given_up.extend((self.spool_first..end).filter(|seq| *seq > committed));
+    }
+
+    /// What must be committed in the end.
+    fn owed(&self) -> Vec<u64> {
+        (1..=self.spool_last)
+            .filter(|seq| !self.given_up.contains(seq) || self.applied.contains(seq))
+            .collect()
+    }
+
     fn cut(&mut self) {
+        self.last_sent = None;
         self.server = None;
         self.to_server.clear();
         self.to_agent.clear();
@@ -123,14 +143,20 @@ impl World {
                 }
                 AgentAction::SendHeartbeat => {
                     let beat = Heartbeat { clock: Timestamp::from_millis(self.now) };
-                    self.to_server.push_back(Frame::lossy(AgentMessage::Heartbeat(beat)));
+                    let frame = Frame::lossy(AgentMessage::Heartbeat(beat));
+                    self.to_server.push_back(frame.following(self.last_sent));
                 }
                 AgentAction::SendSpooled(seq) => {
                     assert!(
                         seq >= self.spool_first,
                         "message {seq} was forgotten before it was acknowledged"
                     );
-                    self.to_server.push_back(Frame::reliable(seq, message(seq)));
+                    if self.given_up.contains(&seq) {
+                        self.agent.passed_over(seq);
+                    } else {
+                        let frame = Frame::reliable(seq, message(seq));
+                        self.to_server.push_back(frame.following(self.last_sent.replace(seq)));
+                    }
                 }
                 AgentAction::Forget(seq) => {
                     assert!(
@@ -226,6 +252,13 @@ impl World {
     }
 }
 
+fn overtake<F>(wire: &mut VecDeque<F>, one: u8, other: u8) {
+    let (one, other) = (usize::from(one), usize::from(other));
+    if one.max(other) < wire.len() {
+        wire.swap(one, other);
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Event {
     Produce(u8),
@@ -235,6 +268,13 @@ enum Event {
     Silence,
     Down(bool),
     RepeatUp,
+    /// The frame with the first number comes after that of the second one.
+    Overtake(u8, u8),
+    /// One frame under way vanishes, and the connection stands.
+    DropUp(u8),
+    /// As [`Self::Overtake`], towards the agent.
+    OvertakeDown(u8, u8),
+    GiveUp(u16),
     Truncate,
     Storm(u8),
     Pass(u16),
@@ -249,6 +289,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Silence),
         1 => any::<bool>().prop_map(Event::Down),
         1 => Just(Event::RepeatUp),
+        2 => (0u8..20, 0u8..20).prop_map(|(one, other)| Event::Overtake(one, other)),
+        1 => (0u8..20).prop_map(Event::DropUp),
+        1 => (0u8..4, 0u8..4).prop_map(|(one, other)| Event::OvertakeDown(one, other)),
+        1 => (1u16..40).prop_map(Event::GiveUp),
         1 => Just(Event::Truncate),
         1 => (2u8..12).prop_map(Event::Storm),
         4 => (1u16..40_000).prop_map(Event::Pass),
@@ -276,6 +320,10 @@ proptest! {
                 Event::RepeatUp => if let Some(frame) = world.to_server.front().cloned() {
                     world.to_server.push_front(frame);
                 },
+                Event::Overtake(one, other) => overtake(&mut world.to_server, one, other),
+                Event::DropUp(at) => drop(world.to_server.remove(usize::from(at))),
+                Event::OvertakeDown(one, other) => overtake(&mut world.to_agent, one, other),
+                Event::GiveUp(count) => world.give_up(u64::from(count)),
                 Event::Truncate => world.truncate(),
                 Event::Storm(times) => for n in 0..times {
                     world.cut();
@@ -287,8 +335,7 @@ proptest! {
             }
         }
         world.settle();
-        let all: Vec<u64> = (1..=world.spool_last).collect();
-        prop_assert_eq!(&world.applied, &all);
+        prop_assert_eq!(&world.applied, &world.owed());
         prop_assert!(world.spool_first > world.spool_last, "the agent still waits for acknowledgements");
     }
 }
@@ -302,6 +349,28 @@ fn the_window_bounds_what_is_under_way() {
     assert_eq!(world.to_server.len() as u64, WINDOW);
     world.settle();
     assert_eq!(world.applied.len() as u64, WINDOW * 3);
+}
+
+#[test]
+fn numbers_that_stand_for_nothing_do_not_fill_the_window() {
+    let mut world = World::new();
+    world.produce(WINDOW * 3);
+    world.given_up = (2..=WINDOW * 3 - 1).collect();
+    world.settle();
+    assert_eq!(world.applied, [1, WINDOW * 3]);
+}
+
+#[test]
+fn a_frame_that_overtook_another_ends_the_connection_and_the_next_one_brings_both() {
+    let mut world = World::new();
+    world.step(9, 9, true);
+    world.produce(3);
+    world.run_agent();
+    world.to_server.swap(1, 2);
+    world.step(9, 9, true);
+    assert_eq!((world.applied.as_slice(), world.agent.epoch()), ([1].as_slice(), None));
+    world.settle();
+    assert_eq!(world.applied, [1, 2, 3]);
 }
 
 #[test]
@@ -346,7 +415,8 @@ fn a_message_that_makes_no_sense_is_set_aside_and_does_not_block_the_rest() {
     link.received(Ok(Decoded::Message(first)), 1);
     assert!(matches!(link.poll(), Some(ServerAction::Take(_))));
     link.taken(0, 1);
-    let error = crate::wire::FrameError::Payload { kind: "x".into(), seq: Some(1), why: "no".into() };
+    let error =
+        crate::wire::FrameError::Payload { kind: "x".into(), seq: Some(1), after: None, why: "no".into() };
     link.received(Err(error), 2);
     assert!(matches!(link.poll(), Some(ServerAction::SetAside { seq: 1, .. })));
     link.received(Ok(Decoded::Message(Frame::reliable(2, message(2)))), 3);

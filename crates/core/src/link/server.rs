@@ -46,6 +46,11 @@ pub enum CloseReason {
         /// What it speaks.
         theirs: u16,
     },
+    /// A frame came before a reliable message that was sent before it: that one would be lost.
+    OutOfOrder {
+        /// The number of the message that is missing.
+        missing: u64,
+    },
     /// A frame that is none.
     BadFrame(FrameError),
 }
@@ -128,14 +133,21 @@ impl ServerLink {
         if self.phase == Phase::Closed {
             return;
         }
-        self.deadline = if self.phase == Phase::Live { now + SILENCE_TIMEOUT } else { self.deadline };
+        if self.phase == Phase::Live {
+            self.deadline = now + SILENCE_TIMEOUT;
+            // An acknowledgement covers everything before it, so what was overtaken would be forgotten. The next connection brings both.
+            if let Some(missing) = sent_before(&frame).filter(|before| *before > self.seen) {
+                return self.close(CloseReason::OutOfOrder { missing });
+            }
+        }
         match frame {
-            Err(FrameError::Payload { seq: Some(seq), kind, why }) if self.phase == Phase::Live => {
+            Err(FrameError::Payload { seq: Some(seq), kind, why, .. }) if self.phase == Phase::Live => {
                 self.number(seq, |seq| ServerAction::SetAside { seq, why: format!("`{kind}`: {why}") });
             }
             Err(error) => self.close(CloseReason::BadFrame(error)),
-            Ok(Decoded::Unknown { seq: Some(seq), kind }) if self.phase == Phase::Live => {
-                self.number(seq, |seq| ServerAction::SetAside { seq, why: format!("unknown type `{kind}`") });
+            Ok(Decoded::Unknown { seq: Some(seq), kind, .. }) if self.phase == Phase::Live => {
+                let why = format!("unknown type `{kind}`");
+                self.number(seq, |seq| ServerAction::SetAside { seq, why });
             }
             Ok(Decoded::Unknown { .. }) => {}
             Ok(Decoded::Message(frame)) => self.message(frame.seq, frame.message),
@@ -188,5 +200,14 @@ impl ServerLink {
     fn close(&mut self, reason: CloseReason) {
         self.phase = Phase::Closed;
         self.actions.push_back(ServerAction::Close(reason));
+    }
+}
+
+/// The reliable message that was sent before this frame on its connection, where the frame says so.
+fn sent_before(frame: &Result<Decoded<AgentMessage>, FrameError>) -> Option<u64> {
+    match frame {
+        Ok(Decoded::Message(frame)) => frame.after,
+        Ok(Decoded::Unknown { after, .. }) | Err(FrameError::Payload { after, .. }) => *after,
+        Err(FrameError::TooLong { .. } | FrameError::NotJson(_)) => None,
     }
 }

@@ -175,7 +175,7 @@ fn a_server_waits_for_hello_and_then_for_any_sign_of_life() {
     let mut link = taken(0);
     assert_eq!(link.timeout(), Some(T + SILENCE_TIMEOUT));
     let heard = T + 20_000;
-    link.received(Ok(Decoded::Unknown { kind: "x".to_owned(), seq: None }), heard);
+    link.received(Ok(Decoded::Unknown { kind: "x".to_owned(), seq: None, after: None }), heard);
     assert_eq!((link.poll(), link.timeout()), (None, Some(heard + SILENCE_TIMEOUT)));
     link.handle_timeout(heard + SILENCE_TIMEOUT - 1);
     assert_eq!(link.poll(), None);
@@ -215,10 +215,10 @@ fn a_number_is_handed_out_once_and_acknowledged_as_often_as_it_comes() {
 #[test]
 fn what_is_not_understood_is_set_aside_by_name_when_it_has_a_number() {
     let mut link = taken(0);
-    link.received(Ok(Decoded::Unknown { kind: "moon".to_owned(), seq: Some(1) }), T);
+    link.received(Ok(Decoded::Unknown { kind: "moon".to_owned(), seq: Some(1), after: None }), T);
     let why = "unknown type `moon`".to_owned();
     assert_eq!(link.poll(), Some(ServerAction::SetAside { seq: 1, why }));
-    let wrong = |seq| FrameError::Payload { kind: "sun".to_owned(), seq, why: "no".to_owned() };
+    let wrong = |seq| FrameError::Payload { kind: "sun".to_owned(), seq, after: None, why: "no".to_owned() };
     link.received(Err(wrong(Some(2))), T);
     assert_eq!(link.poll(), Some(ServerAction::SetAside { seq: 2, why: "`sun`: no".to_owned() }));
     link.received(Err(wrong(None)), T);
@@ -228,7 +228,7 @@ fn what_is_not_understood_is_set_aside_by_name_when_it_has_a_number() {
 #[test]
 fn what_comes_before_the_session_is_taken_is_left_for_later() {
     let mut link = ServerLink::new(T);
-    link.received(Ok(Decoded::Unknown { kind: "moon".to_owned(), seq: Some(1) }), T + 1);
+    link.received(Ok(Decoded::Unknown { kind: "moon".to_owned(), seq: Some(1), after: None }), T + 1);
     assert_eq!(
         (link.poll(), link.timeout()),
         (None, Some(T + HELLO_TIMEOUT)),
@@ -241,7 +241,8 @@ fn what_comes_before_the_session_is_taken_is_left_for_later() {
     link.received(Ok(Decoded::Message(Frame::reliable(1, message(1)))), T);
     link.committed(1);
     assert_eq!(link.poll(), None);
-    let other = FrameError::Payload { kind: "sun".to_owned(), seq: Some(1), why: "no".to_owned() };
+    let other =
+        FrameError::Payload { kind: "sun".to_owned(), seq: Some(1), after: None, why: "no".to_owned() };
     link.received(Err(other.clone()), T);
     assert_eq!(link.poll(), Some(ServerAction::Close(CloseReason::BadFrame(other))));
 }

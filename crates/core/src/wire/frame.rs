@@ -17,6 +17,12 @@ pub struct Frame<M> {
     /// Its number, when it is reliable.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
+    /// The number of the reliable message that was sent last before this frame on the same connection; none where there was none,
+    /// and from a sender that does not say.
+    ///
+    /// Numbers may be missing, so this is how a receiver tells a message that was lost or overtaken from one that was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
     /// The message.
     #[serde(flatten)]
     pub message: M,
@@ -25,12 +31,18 @@ pub struct Frame<M> {
 impl<M: Serialize> Frame<M> {
     /// A message that may get lost.
     pub const fn lossy(message: M) -> Self {
-        Self { v: PROTOCOL, seq: None, message }
+        Self { v: PROTOCOL, seq: None, after: None, message }
     }
 
     /// A reliable message.
     pub const fn reliable(seq: u64, message: M) -> Self {
-        Self { v: PROTOCOL, seq: Some(seq), message }
+        Self { v: PROTOCOL, seq: Some(seq), after: None, message }
+    }
+
+    /// The same frame, which names the reliable message sent before it on its connection.
+    #[must_use]
+    pub fn following(self, after: Option<u64>) -> Self {
+        Self { after, ..self }
     }
 
     /// The frame as text.
@@ -38,6 +50,16 @@ impl<M: Serialize> Frame<M> {
         // Our messages hold no map with keys that are not strings and no failing Serialize.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The text of a frame that names the reliable message sent before it: [`Frame::following`] for a frame that is kept as text.
+pub fn following(mut text: String, after: Option<u64>) -> String {
+    if let Some(after) = after
+        && text.starts_with('{')
+    {
+        text.insert_str(1, &format!("\"after\":{after},"));
+    }
+    text
 }
 
 /// What a text turned out to be.
@@ -51,6 +73,8 @@ pub enum Decoded<M> {
         kind: String,
         /// Its number, when it is reliable.
         seq: Option<u64>,
+        /// As in [`Frame::after`].
+        after: Option<u64>,
     },
 }
 
@@ -73,6 +97,8 @@ pub enum FrameError {
         kind: String,
         /// Its number, so that it can be rejected instead of coming back for ever.
         seq: Option<u64>,
+        /// As in [`Frame::after`].
+        after: Option<u64>,
         /// What is wrong.
         why: String,
     },
@@ -85,6 +111,8 @@ struct RawFrame<'a> {
     kind: String,
     #[serde(default)]
     seq: Option<u64>,
+    #[serde(default)]
+    after: Option<u64>,
     #[serde(borrow, default)]
     payload: Option<&'a RawValue>,
 }
@@ -118,7 +146,7 @@ fn decode<M: DeserializeOwned>(text: &str, types: &[&str]) -> Result<Decoded<M>,
     let raw: RawFrame<'_> =
         serde_json::from_str(text).map_err(|error| FrameError::NotJson(error.to_string()))?;
     if !types.contains(&raw.kind.as_str()) {
-        return Ok(Decoded::Unknown { kind: raw.kind, seq: raw.seq });
+        return Ok(Decoded::Unknown { kind: raw.kind, seq: raw.seq, after: raw.after });
     }
     #[derive(Serialize)]
     struct Tagged<'a> {
@@ -131,11 +159,12 @@ fn decode<M: DeserializeOwned>(text: &str, types: &[&str]) -> Result<Decoded<M>,
     let wrong = |why: serde_json::Error| FrameError::Payload {
         kind: raw.kind.clone(),
         seq: raw.seq,
+        after: raw.after,
         why: why.to_string(),
     };
     let tagged = serde_json::to_string(&Tagged { kind: &raw.kind, payload: raw.payload }).map_err(wrong)?;
     let message = serde_json::from_str(&tagged).map_err(wrong)?;
-    Ok(Decoded::Message(Frame { v: raw.v, seq: raw.seq, message }))
+    Ok(Decoded::Message(Frame { v: raw.v, seq: raw.seq, after: raw.after, message }))
 }
 
 /// Reads a frame that an agent sent.
@@ -171,16 +200,28 @@ mod tests {
     }
 
     #[test]
+    fn a_kept_text_names_the_message_before_it_as_its_frame_would() {
+        let beat = || AgentMessage::Heartbeat(Heartbeat { clock: Timestamp::from_millis(7) });
+        let text = following(Frame::reliable(9, beat()).to_text(), Some(4));
+        assert_eq!(
+            decode_agent(&text).unwrap(),
+            Decoded::Message(Frame::reliable(9, beat()).following(Some(4)))
+        );
+        let first = Frame::reliable(9, beat()).to_text();
+        assert_eq!(following(first.clone(), None), first);
+    }
+
+    #[test]
     fn an_unknown_type_is_no_error_and_keeps_its_number() {
         let decoded = decode_agent(r#"{"v":9,"type":"moon.phase","seq":4,"payload":{"x":[1]}}"#).unwrap();
-        assert_eq!(decoded, Decoded::Unknown { kind: "moon.phase".into(), seq: Some(4) });
+        assert_eq!(decoded, Decoded::Unknown { kind: "moon.phase".into(), seq: Some(4), after: None });
     }
 
     #[test]
     fn a_wrong_payload_names_the_type_and_the_field() {
         let error = decode_agent(r#"{"v":1,"type":"heartbeat","seq":3,"payload":{}}"#).unwrap_err();
         assert!(
-            matches!(&error, FrameError::Payload { kind, seq: Some(3), why }
+            matches!(&error, FrameError::Payload { kind, seq: Some(3), why, .. }
             if kind == "heartbeat" && why.contains("clock")),
             "{error}"
         );

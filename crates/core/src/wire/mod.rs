@@ -13,7 +13,7 @@ pub use agent::{
     LogBatch, LogGap, RefusedReason, RepoStatsReport, RunningJob, ScheduleAck, ScheduleFire, SlotClaim,
     SnapshotsReport,
 };
-pub use frame::{Decoded, Frame, FrameError, MAX_FRAME_BYTES, decode_agent, decode_server};
+pub use frame::{Decoded, Frame, FrameError, MAX_FRAME_BYTES, decode_agent, decode_server, following};
 pub use server::{
     Ack, AutoUnlock, BackupSpec, CheckSpec, CommandCancel, CommandRun, ConfigUpdate, ForgetGroupSpec,
     ForgetMode, ForgetSpec, JobSpec, PlanGroup, PlanRepo, PlanSchedule, ScheduleSet, ServerMessage,

@@ -328,6 +328,13 @@ fn close_error(reason: &CloseReason) -> WireError {
             format!("the agent speaks protocol {theirs}, the server {OLDEST_PROTOCOL} to {PROTOCOL}"),
             Some("update the agent on the host; its scheduled backups go on meanwhile"),
         ),
+        CloseReason::OutOfOrder { missing } => (
+            "out_of_order",
+            format!("message {missing} did not come, and one that was sent after it did"),
+            Some(
+                "something between agent and server loses or reorders what it passes on; the agent sends both again",
+            ),
+        ),
         CloseReason::BadFrame(error) => ("bad_frame", error.to_string(), None),
     };
     WireError { code: code.into(), message, hint: hint.map(str::to_owned) }

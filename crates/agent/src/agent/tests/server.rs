@@ -26,6 +26,8 @@ pub(super) struct Peer {
     pub(super) authorization: String,
     pub(super) hello: Hello,
     pub(super) epoch: i64,
+    /// The reliable message that came last.
+    seen: Option<u64>,
 }
 
 impl Server {
@@ -74,7 +76,7 @@ async fn greeted(stream: TcpStream) -> Option<Peer> {
     let first = soon(socket.next()).await?.ok()?;
     let frame = message(first).expect("a text comes first");
     let AgentMessage::Hello(hello) = frame.message else { panic!("not hello first: {frame:?}") };
-    Some(Peer { socket, authorization, hello: *hello, epoch: 5 })
+    Some(Peer { socket, authorization, hello: *hello, epoch: 5, seen: None })
 }
 
 impl Peer {
@@ -102,7 +104,10 @@ impl Peer {
 
     /// The next frame.
     pub(super) async fn next(&mut self) -> Frame<AgentMessage> {
-        frame(&mut self.socket).await
+        let frame = frame(&mut self.socket).await;
+        assert_eq!(frame.after, self.seen, "{frame:?} does not name the reliable message sent before it");
+        self.seen = frame.seq.or(self.seen);
+        frame
     }
 
     /// The next reliable message.
