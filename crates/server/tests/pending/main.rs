@@ -9,4 +9,5 @@ mod adopted;
 mod breaker;
 mod drained;
 mod operators;
+mod troubled;
 mod world;

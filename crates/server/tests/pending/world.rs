@@ -1,5 +1,7 @@
 //! A host with schedules, and the voice of its agent.
 
+use std::sync::Arc;
+
 use restic_manager_core::api::ScheduleWrite;
 use restic_manager_core::id::{GroupId, JobId, RepoId, RunId, ScheduleId, SpoolId};
 use restic_manager_core::model::*;
@@ -9,7 +11,7 @@ use restic_manager_core::time::{HOUR, Timestamp};
 use restic_manager_core::wire::*;
 use restic_manager_server::clock::Clock;
 use restic_manager_server::random::Random;
-use restic_manager_store::{PageRequest, PendingOf, PendingRow};
+use restic_manager_store::{MemoryStore, PageRequest, PendingOf, PendingRow, Store};
 
 use crate::house::{House, finished, started};
 
@@ -26,7 +28,12 @@ pub(crate) struct World {
 impl World {
     /// A connected host whose schedule backs up one group to one repository.
     pub(crate) async fn new() -> Self {
-        let house = House::new();
+        Self::over(Arc::new(MemoryStore::new())).await
+    }
+
+    /// The same over a store of the caller's.
+    pub(crate) async fn over(store: Arc<dyn Store>) -> Self {
+        let house = House::over(store);
         let (host, repo, group, spool) = house.ready().await;
         let schedule = schedule(&house, &host, "nightly", vec![group]).await;
         Self { house, host, repo, group, schedule, spool, seq: 2 }
