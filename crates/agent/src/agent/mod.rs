@@ -41,7 +41,7 @@ use lanes::Lanes;
 use own::Own;
 pub use runner::{Assignment, JobRunner, ResticRunner, ResticSeen};
 pub use status::{LastError, NextSlot, RunningNow, Status, WaitingRun};
-use tick::Timers;
+use tick::{Timers, take_in_fires};
 use told::Told;
 
 /// Where an agent lives, and how it behaves.
@@ -168,7 +168,8 @@ impl<R: JobRunner> Agent<R> {
             warn!("this is not the machine the agent was enrolled on; if it is a clone, enrol it on its own");
         }
         let spool = Spool::open(&state.folder("spool")?, config.spool_limit, now)?;
-        let ledger = Ledger::open(&state.folder("plan")?, now)?;
+        let mut ledger = Ledger::open(&state.folder("plan")?, now)?;
+        take_in_fires(&spool, &mut ledger);
         state.folder("jobs")?;
         Ok(Self {
             session: Session::new(server.clone(), token, &spool),

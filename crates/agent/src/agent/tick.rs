@@ -9,6 +9,8 @@ use tracing::{info, warn};
 
 use super::{Agent, JobRunner, LONGEST_SLEEP, NextSlot, ResticSeen, Status, WaitingRun};
 use crate::clock;
+use crate::ledger::Ledger;
+use crate::spool::Spool;
 
 /// How often restic is looked for: a look at the file, unless it changed.
 const LOOK_EVERY: i64 = MINUTE;
@@ -50,6 +52,18 @@ impl Timers {
     /// The plan or the clock changed.
     pub(super) const fn slots_changed(&mut self) {
         self.next_slot = None;
+    }
+}
+
+/// Takes in the fires that an agent spooled and had no time to write into the ledger: the slots they counted as missed must not be
+/// counted again by the next one.
+pub(super) fn take_in_fires(spool: &Spool, ledger: &mut Ledger) {
+    for (schedule, slot) in spool.unacknowledged_fires() {
+        if ledger.last_fired(schedule) != Some(slot)
+            && let Err(error) = ledger.fired(schedule, slot)
+        {
+            warn!(%error, %schedule, %slot, "that a slot fired is not written down yet");
+        }
     }
 }
 

@@ -2,15 +2,17 @@
 
 use restic_manager_core::model::Role;
 use restic_manager_core::restic::OutcomeClass;
+use restic_manager_core::schedule::Cadence;
 use restic_manager_core::slots::Claimant;
 use restic_manager_core::text::ResticHost;
 use restic_manager_core::time::DAY;
 use restic_manager_core::wire::{
-    Ack, AutoUnlock, BackupSpec, PlanGroup, PlanRepo, ScheduleSet, SlotClaim, WireError,
+    Ack, AutoUnlock, BackupSpec, PlanGroup, PlanRepo, ScheduleFire, ScheduleSet, SlotClaim, WireError,
 };
 
-use super::world::{Begun, repo, revocation};
+use super::world::{Begun, NOW, repo, revocation};
 use super::*;
+use crate::spool::DEFAULT_LIMIT;
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -222,7 +224,7 @@ async fn what_fails_in_a_way_that_may_mend_itself_is_tried_again_alone_until_its
         jobs.push(begun.id());
         begun.started().await;
         // It ended long ago, so that the next one is due.
-        begun.fail(OutcomeClass::Unreachable, world::NOW).await;
+        begun.fail(OutcomeClass::Unreachable, NOW).await;
     }
     let over = |status: &Status| status.jobs.is_empty() && status.next_own_look.is_none();
     world.status_when(over).await;
@@ -523,5 +525,28 @@ async fn a_slot_that_came_while_no_agent_ran_waits_until_the_machine_has_settled
     assert!(matches!(peer.reliable().await.1, AgentMessage::ScheduleAck(_)));
     assert!(matches!(peer.reliable().await.1, AgentMessage::ScheduleFire(fire) if fire.slot == slot()));
     assert!(begun_at.elapsed() >= Duration::from_secs(2), "it fired after {:?}", begun_at.elapsed());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_crash_between_the_two_writings_of_a_fire_counts_no_missed_slot_twice() {
+    let server = Server::bind().await;
+    let mut world = World::new(&server);
+    let state = StateDir::open(&world.state_dir()).unwrap();
+    let plan = plan();
+    let schedule = plan.schedules[0].clone();
+    let cadence = Cadence { cron: schedule.cron, zone: schedule.timezone };
+    let before = cadence.prev_at_or_before(slot() - 1).unwrap();
+    let fire = ScheduleFire { schedule_id: schedule.schedule_id, slot: before, missed: 1 };
+    let mut spool = Spool::open(&state.folder("spool").unwrap(), DEFAULT_LIMIT, NOW).unwrap();
+    spool.append(&AgentMessage::ScheduleFire(fire.clone())).unwrap();
+    Ledger::open(&state.folder("plan").unwrap(), NOW).unwrap().set_plan(plan).unwrap();
+    drop(spool);
+    world.start();
+    let mut peer = server.accept().await;
+    peer.welcome(0).await;
+    assert_eq!(peer.reliable().await.1, AgentMessage::ScheduleFire(fire));
+    let newest = ScheduleFire { schedule_id: schedule.schedule_id, slot: slot(), missed: 0 };
+    assert_eq!(peer.reliable().await.1, AgentMessage::ScheduleFire(newest));
     world.stop().await;
 }
