@@ -31,6 +31,8 @@ pub enum Fate {
     ServerStarts,
     /// It dies at the latest now.
     ServerCrashes,
+    /// It is too busy for anything: its disk stalls.
+    ServerSticks,
 }
 
 impl World {
@@ -57,6 +59,12 @@ impl World {
                 if self.server.crash_at.is_some() {
                     self.server.crash(&mut self.fabric);
                 }
+            }
+            Fate::ServerSticks => {
+                // About as long as an agent waits before it does for itself what nobody acknowledged.
+                let lasts = self.fabric.dice.between(56 * SECOND, 64 * SECOND);
+                self.fabric.note(|| format!("the server is stuck for {lasts} ms"));
+                self.server.stuck_until = self.fabric.now + lasts;
             }
         }
     }
@@ -89,8 +97,9 @@ impl World {
             28..42 => self.kill_agent(host),
             42..50 => self.reboot(host),
             50..62 => self.sleep(host),
-            62..74 => self.kill_server(),
-            74..80 => self.repo_down(),
+            62..72 => self.kill_server(),
+            72..76 => self.stick_server(),
+            76..80 => self.repo_down(),
             80..88 => self.cancel(),
             88..92 => self.press(),
             _rest => self.edit(host),
@@ -186,6 +195,13 @@ impl World {
                 self.fabric.after(2 * HOUR, Event::Fate(Fate::ServerCrashes));
             }
         }
+    }
+
+    /// When most schedules fire.
+    fn stick_server(&mut self) {
+        let slot = 5 * MINUTE - (BEGIN + self.fabric.now) % (5 * MINUTE);
+        let early = self.fabric.dice.between(0, 2 * SECOND);
+        self.fabric.after(slot - early, Event::Fate(Fate::ServerSticks));
     }
 
     fn repo_down(&mut self) {

@@ -142,6 +142,8 @@ pub struct Server {
     pub hosts: Vec<HostId>,
     /// Where it dies next.
     pub crash_at: Option<CrashPoint>,
+    /// Until when it does nothing, though its connections stand.
+    pub stuck_until: i64,
     rounds_asked: u64,
 }
 
@@ -156,6 +158,7 @@ impl Server {
             house: None,
             hosts: Vec::new(),
             crash_at: None,
+            stuck_until: 0,
             rounds_asked: 0,
         }
     }

@@ -68,7 +68,11 @@ impl World {
     }
 
     fn happens(&mut self, event: Event) {
+        let stuck_for = self.server.stuck_until - self.fabric.now;
         match event {
+            Event::Work(_) | Event::Patience(_) | Event::Round(_) if stuck_for > 0 => {
+                self.fabric.after(stuck_for, event);
+            }
             Event::AgentTimer(host, timer) => self.hosts[host].timer(timer, &mut self.fabric),
             Event::Opened(host, conn) => self.opened(host, conn),
             Event::Failed(host, conn) | Event::LostByAgent(host, conn) => self.down(host, conn),

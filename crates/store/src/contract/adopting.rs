@@ -3,72 +3,30 @@
 use std::sync::Arc;
 
 use restic_manager_core::id::{JobId, RunId};
-use restic_manager_core::model::{
-    Actor, FinalState, Host, Job, JobKind, JobState, Pending, PendingCause, Repo, Run, RunState, Schedule,
-    SourceGroup,
-};
+use restic_manager_core::model::{FinalState, Job, JobState, Pending, PendingCause, Run, RunState};
 
 use super::fixture::{
-    Agent, at, audit, dispatch, enrolled, finished, fired, hello, job_now, made_group, made_repo,
-    made_schedule, mint, run, session, state_of, tied,
+    Agent, at, audit, dispatch, enrolled, finished, hello, job_now, made_repo, mint, session, state_of,
 };
+use super::nightly::Nightly;
 use crate::{Adoption, Applied, Effect, PageRequest, Store, TakeSession};
 
-struct Nightly {
-    host: Host,
-    repo: Repo,
-    group: SourceGroup,
-    schedule: Schedule,
-    agent: Agent,
+/// A job that the agent took for a slot, under way.
+fn claim(nightly: &Nightly, slot: i64, attempt: u32) -> Adoption {
+    let run = Run { attempt, ..nightly.run(slot) };
+    let job = Job {
+        state: JobState::Running,
+        slot: Some(at(slot)),
+        attempt,
+        started_at: Some(at(16)),
+        ..nightly.backup(15)
+    };
+    Adoption { run, job }
 }
 
-impl Nightly {
-    async fn of(store: &Arc<dyn Store>, name: &str) -> Self {
-        let (host, repo) = tied(store, name).await;
-        let group = made_group(store, &host, "home").await;
-        let schedule = made_schedule(store, &host, "nightly", &[&group]).await;
-        let agent = Agent::of(store, &host);
-        Self { host, repo, group, schedule, agent }
-    }
-
-    fn run(&self, slot: i64) -> Run {
-        run(&self.host, &self.repo, &self.group, &self.schedule, at(slot))
-    }
-
-    /// A job that the agent took for a slot, under way.
-    fn claim(&self, slot: i64, attempt: u32) -> Adoption {
-        let run = Run { attempt, ..self.run(slot) };
-        let asked = Job::queued(
-            mint(JobId::mint),
-            JobKind::Backup,
-            self.host.id,
-            self.repo.id,
-            Actor::system(),
-            at(15),
-        );
-        let job = Job {
-            state: JobState::Running,
-            group_id: Some(self.group.id),
-            slot: Some(at(slot)),
-            attempt,
-            started_at: Some(at(16)),
-            ..asked
-        };
-        Adoption { run, job }
-    }
-
-    async fn says_hello(&self, store: &Arc<dyn Store>, claims: Vec<Adoption>) {
-        let known: Vec<JobId> = claims.iter().map(|claim| claim.job.id).collect();
-        session(store, TakeSession { claims, ..hello(&self.host, self.agent.spool_id, &known) }).await;
-    }
-
-    async fn fires(&mut self, slot: i64) -> (Run, JobId) {
-        let run = self.run(slot);
-        let fired = fired(&run);
-        let job = fired.job.as_ref().unwrap().id;
-        self.agent.says(Effect::Fire { runs: vec![fired], missed: None }).await;
-        (run, job)
-    }
+async fn says_hello(nightly: &Nightly, store: &Arc<dyn Store>, claims: Vec<Adoption>) {
+    let known: Vec<JobId> = claims.iter().map(|claim| claim.job.id).collect();
+    session(store, TakeSession { claims, ..hello(&nightly.host, nightly.agent.spool_id, &known) }).await;
 }
 
 async fn run_of(store: &Arc<dyn Store>, job: JobId) -> Run {
@@ -84,9 +42,9 @@ async fn twice(store: &Arc<dyn Store>) -> usize {
 /// A claim of a slot that the server does not know makes its run and its job; the same claim again changes nothing.
 pub async fn a_claim_makes_its_run_and_its_job_once(store: &Arc<dyn Store>) {
     let nightly = Nightly::of(store, "web").await;
-    let claim = nightly.claim(100, 1);
+    let claim = claim(&nightly, 100, 1);
     for _ in 0..2 {
-        nightly.says_hello(store, vec![claim.clone()]).await;
+        says_hello(&nightly, store, vec![claim.clone()]).await;
         let job = job_now(store, claim.job.id).await;
         assert_eq!((job.state, job.attempt, job.run_id), (JobState::Running, 1, Some(claim.run.id)));
         assert_eq!(store.run(claim.run.id).await.unwrap(), Some(claim.run.clone()));
@@ -103,25 +61,25 @@ pub async fn a_claim_ends_what_the_server_had_for_its_slot(store: &Arc<dyn Store
         ("running", true, true, JobState::Lost),
     ] {
         let mut nightly = Nightly::of(store, name).await;
-        let (run, servers) = nightly.fires(100).await;
+        let (run, servers) = nightly.fires_one(100).await;
         if dispatched {
             dispatch(store, servers).await;
         }
         if started {
             nightly.agent.starts(servers).await;
         }
-        let claim = nightly.claim(100, 2);
-        nightly.says_hello(store, vec![claim.clone()]).await;
+        let claim = claim(&nightly, 100, 2);
+        says_hello(&nightly, store, vec![claim.clone()]).await;
         assert_eq!(state_of(store, servers).await, expected, "{name}");
         let after = run_of(store, claim.job.id).await;
         assert_eq!((after.id, after.state, after.attempt, after.pending), (run.id, RunState::Open, 2, None));
     }
     let mut nightly = Nightly::of(store, "owing").await;
-    let (_, servers) = nightly.fires(100).await;
+    let (_, servers) = nightly.fires_one(100).await;
     dispatch(store, servers).await;
     store.put_off(servers, "no way", at(20)).await.unwrap();
-    let claim = nightly.claim(100, 1);
-    nightly.says_hello(store, vec![claim.clone()]).await;
+    let claim = claim(&nightly, 100, 1);
+    says_hello(&nightly, store, vec![claim.clone()]).await;
     assert_eq!(run_of(store, claim.job.id).await.pending, None);
     assert_eq!(job_now(store, claim.job.id).await.attempt, 1, "what was never sent gave its number back");
 }
@@ -129,11 +87,11 @@ pub async fn a_claim_ends_what_the_server_had_for_its_slot(store: &Arc<dyn Store
 /// A claim whose number another attempt has gets the next.
 pub async fn a_claim_under_a_taken_number_gets_the_next(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let (_, first) = nightly.fires(100).await;
+    let (_, first) = nightly.fires_one(100).await;
     dispatch(store, first).await;
     nightly.agent.finishes(first, FinalState::Failed).await;
-    let claim = nightly.claim(100, 1);
-    nightly.says_hello(store, vec![claim.clone()]).await;
+    let claim = claim(&nightly, 100, 1);
+    says_hello(&nightly, store, vec![claim.clone()]).await;
     assert_eq!(job_now(store, claim.job.id).await.attempt, 2);
     let run = run_of(store, claim.job.id).await;
     assert_eq!((run.state, run.attempt), (RunState::Open, 2), "evidence opens it again");
@@ -142,14 +100,14 @@ pub async fn a_claim_under_a_taken_number_gets_the_next(store: &Arc<dyn Store>) 
 /// The start of a job, and its end, bring the claim with them where no hello did.
 pub async fn a_start_or_an_end_adopts_its_own_job(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let started = nightly.claim(100, 1);
+    let started = claim(&nightly, 100, 1);
     for _ in 0..2 {
         let adopt = Some(Box::new(started.clone()));
         let start = Effect::Started { job_id: started.job.id, at: at(17), adopt };
         assert_eq!(nightly.agent.says(start).await, Applied::Done);
     }
     assert_eq!(state_of(store, started.job.id).await, JobState::Running);
-    let ended = nightly.claim(200, 1);
+    let ended = claim(&nightly, 200, 1);
     for (claim, state) in [(&ended, RunState::Succeeded), (&started, RunState::Succeeded)] {
         let mut end = finished(claim.job.id, FinalState::Succeeded);
         if let Effect::Finished { adopt, .. } = &mut end {
@@ -164,15 +122,15 @@ pub async fn a_start_or_an_end_adopts_its_own_job(store: &Arc<dyn Store>) {
 /// A claim of a newer slot takes the place of runs for older ones that wait or owe an attempt, and a fire that comes behind it is late.
 pub async fn a_claim_takes_the_place_of_older_slots(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let (waiting, waits) = nightly.fires(100).await;
-    let claim = nightly.claim(200, 1);
-    nightly.says_hello(store, vec![claim.clone()]).await;
+    let (waiting, waits) = nightly.fires_one(100).await;
+    let claim = claim(&nightly, 200, 1);
+    says_hello(&nightly, store, vec![claim.clone()]).await;
     assert_eq!(state_of(store, waits).await, JobState::Superseded);
     assert_eq!(store.run(waiting.id).await.unwrap().unwrap().state, RunState::Missed);
-    let (late, none) = nightly.fires(150).await;
+    let (late, none) = nightly.fires_one(150).await;
     assert_eq!(store.run(late.id).await.unwrap().unwrap().state, RunState::Missed);
     assert_eq!(store.job(none).await.unwrap(), None);
-    let (known, none) = nightly.fires(200).await;
+    let (known, none) = nightly.fires_one(200).await;
     assert_eq!(store.run(known.id).await.unwrap(), None, "the slot has its run");
     assert_eq!(store.job(none).await.unwrap(), None);
 }
@@ -180,11 +138,11 @@ pub async fn a_claim_takes_the_place_of_older_slots(store: &Arc<dyn Store>) {
 /// A second success of a run is kept beside the first and audited once.
 pub async fn a_slot_that_ran_twice_is_audited(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let (run, first) = nightly.fires(100).await;
+    let (run, first) = nightly.fires_one(100).await;
     dispatch(store, first).await;
     nightly.agent.finishes(first, FinalState::Succeeded).await;
-    let claim = nightly.claim(100, 1);
-    nightly.says_hello(store, vec![claim.clone()]).await;
+    let claim = claim(&nightly, 100, 1);
+    says_hello(&nightly, store, vec![claim.clone()]).await;
     assert_eq!(store.run(run.id).await.unwrap().unwrap().state, RunState::Succeeded, "a success stands");
     assert_eq!(twice(store).await, 0, "it has not succeeded yet");
     nightly.agent.finishes(claim.job.id, FinalState::Warning).await;
@@ -198,21 +156,21 @@ pub async fn a_slot_that_ran_twice_is_audited(store: &Arc<dyn Store>) {
 pub async fn a_host_claims_its_own_slots_only(store: &Arc<dyn Store>) {
     let mut web = Nightly::of(store, "web").await;
     let other = enrolled(store, "other").await;
-    let mut foreign = web.claim(100, 1);
+    let mut foreign = claim(&web, 100, 1);
     (foreign.run.host_id, foreign.job.host_id) = (other.id, other.id);
     let take = TakeSession {
-        claims: vec![foreign.clone(), web.claim(200, 1)],
+        claims: vec![foreign.clone(), claim(&web, 200, 1)],
         ..hello(&other, Agent::of(store, &other).spool_id, &[])
     };
     session(store, take).await;
     assert!(store.admission_view().await.unwrap().occupying.is_empty());
     let gone = made_repo(store, "gone").await;
     store.delete_repo(gone.id, audit("repo.deleted")).await.unwrap();
-    let mut nowhere = web.claim(300, 1);
+    let mut nowhere = claim(&web, 300, 1);
     (nowhere.run.key.repo_id, nowhere.job.repo_id) = (gone.id, gone.id);
     store.delete_schedule(web.host.id, web.schedule.id, audit("schedule.deleted")).await.unwrap();
-    let orphan = web.claim(400, 1);
-    web.says_hello(store, vec![nowhere.clone(), orphan.clone()]).await;
+    let orphan = claim(&web, 400, 1);
+    says_hello(&web, store, vec![nowhere.clone(), orphan.clone()]).await;
     assert_eq!(store.job(nowhere.job.id).await.unwrap(), None);
     assert_eq!(state_of(store, orphan.job.id).await, JobState::Running);
     web.agent.finishes(orphan.job.id, FinalState::Succeeded).await;
@@ -230,14 +188,14 @@ pub async fn a_superseded_job_leaves_no_run_stuck(store: &Arc<dyn Store>) {
         hint: None,
         at: at(40),
     };
-    let (alone, job) = nightly.fires(100).await;
+    let (alone, job) = nightly.fires_one(100).await;
     dispatch(store, job).await;
     nightly.agent.says(refused(job)).await;
     let owing = store.run(alone.id).await.unwrap().unwrap();
     assert_eq!(owing.pending, Some(Pending::unplanned(PendingCause::Lost, at(60))));
-    let (done, servers) = nightly.fires(200).await;
-    let claim = nightly.claim(200, 1);
-    nightly.says_hello(store, vec![claim.clone()]).await;
+    let (done, servers) = nightly.fires_one(200).await;
+    let claim = claim(&nightly, 200, 1);
+    says_hello(&nightly, store, vec![claim.clone()]).await;
     nightly.agent.says(refused(servers)).await;
     let taken = store.run(done.id).await.unwrap().unwrap();
     assert_eq!((taken.state, taken.pending), (RunState::Open, None), "the agent has it");

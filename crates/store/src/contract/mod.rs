@@ -33,6 +33,7 @@ pub mod history;
 pub mod hosts;
 pub mod logs;
 pub mod maintenance;
+mod nightly;
 pub mod paging;
 pub mod pending_runs;
 pub mod plans;

@@ -4,66 +4,32 @@ use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, JobId, RunId};
 use restic_manager_core::model::{
-    Actor, FinalState, Host, Job, JobKind, JobState, Pending, PendingCause, Repo, Role, Run, RunState,
-    Schedule, SourceGroup,
+    FinalState, Host, JobKind, JobState, Pending, PendingCause, Role, Run, RunState, Schedule,
 };
 use restic_manager_core::pending::{Plan, Retry, Target};
 use restic_manager_core::restic::OutcomeClass;
 
 use super::fixture::{
-    Agent, asked, at, at_once, attached, audit, dispatch, enrolled, finished, fired, job, made_group,
-    made_schedule, mint, run, state_of, tied,
+    Agent, asked, at, at_once, attached, audit, dispatch, enrolled, finished, job, mint, state_of,
 };
+use super::nightly::Nightly;
 use crate::{
     Becomes, CancelOutcome, Effect, JobMove, PageRequest, PendingOf, PendingRow, Settled, Settlement, Store,
 };
 
-struct Nightly {
-    host: Host,
-    repo: Repo,
-    group: SourceGroup,
-    schedule: Schedule,
-    agent: Agent,
+/// A run whose first job was sent.
+async fn sent(nightly: &mut Nightly, store: &Arc<dyn Store>, slot: i64) -> (Run, JobId) {
+    let (run, job) = nightly.fires_one(slot).await;
+    dispatch(store, job).await;
+    (run, job)
 }
 
-impl Nightly {
-    async fn of(store: &Arc<dyn Store>, name: &str) -> Self {
-        let (host, repo) = tied(store, name).await;
-        let group = made_group(store, &host, "home").await;
-        let schedule = made_schedule(store, &host, "nightly", &[&group]).await;
-        let agent = Agent::of(store, &host);
-        Self { host, repo, group, schedule, agent }
-    }
-
-    /// A run whose first job was sent.
-    async fn sent(&mut self, store: &Arc<dyn Store>, slot: i64) -> (Run, JobId) {
-        let run = run(&self.host, &self.repo, &self.group, &self.schedule, at(slot));
-        let fired = fired(&run);
-        let job = fired.job.as_ref().unwrap().id;
-        self.agent.says(Effect::Fire { runs: vec![fired], missed: None }).await;
-        dispatch(store, job).await;
-        (run, job)
-    }
-
-    /// A run that owes an attempt since `since`, because its job could not be sent.
-    async fn owing(&mut self, store: &Arc<dyn Store>, slot: i64, since: i64) -> PendingRow {
-        let (run, job) = self.sent(store, slot).await;
-        let moved = store.put_off(job, "no way", at(since)).await.unwrap();
-        assert_eq!(moved, JobMove::Moved(JobState::Withdrawn));
-        store.pending_run(run.id).await.unwrap().expect("it owes an attempt")
-    }
-
-    fn attempt(&self) -> Job {
-        let asked = Job::queued(
-            mint(JobId::mint),
-            JobKind::Backup,
-            self.host.id,
-            self.repo.id,
-            Actor::system(),
-            at(70),
-        );
-        Job { group_id: Some(self.group.id), ..asked }
-    }
+/// A run that owes an attempt since `since`, because its job could not be sent.
+async fn owing(nightly: &mut Nightly, store: &Arc<dyn Store>, slot: i64, since: i64) -> PendingRow {
+    let (run, job) = sent(nightly, store, slot).await;
+    let moved = store.put_off(job, "no way", at(since)).await.unwrap();
+    assert_eq!(moved, JobMove::Moved(JobState::Withdrawn));
+    store.pending_run(run.id).await.unwrap().expect("it owes an attempt")
 }
 
 async fn settle(store: &Arc<dyn Store>, row: &PendingRow, becomes: Becomes) -> Settled {
@@ -83,7 +49,7 @@ fn ids(rows: &[PendingRow]) -> Vec<RunId> {
 /// and one that somebody asked to stop is over.
 pub async fn a_job_that_could_not_be_sent_is_put_off(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let row = nightly.owing(store, 100, 30).await;
+    let row = owing(&mut nightly, store, 100, 30).await;
     assert_eq!(row.owed, Pending::unplanned(PendingCause::DispatchFailed, at(30)));
     assert_eq!((row.run.state, row.run.attempt, row.run.pending), (RunState::Open, 1, Some(row.owed)));
     let retry = Retry { max: nightly.group.retry_max, backoff_seconds: nightly.group.retry_backoff_seconds };
@@ -97,7 +63,7 @@ pub async fn a_job_that_could_not_be_sent_is_put_off(store: &Arc<dyn Store>) {
     dispatch(store, alone).await;
     assert_eq!(store.put_off(alone, "no way", at(31)).await.unwrap(), JobMove::Moved(JobState::Queued));
     assert_eq!(store.put_off(mint(JobId::mint), "no way", at(31)).await.unwrap(), JobMove::NotFound);
-    let (run, unwanted) = nightly.sent(store, 300).await;
+    let (run, unwanted) = sent(&mut nightly, store, 300).await;
     let answer = store.request_cancel(unwanted, at(31), audit("job.cancelled")).await.unwrap();
     assert!(matches!(answer, CancelOutcome::Requested(_)), "{answer:?}");
     store.put_off(unwanted, "no way", at(32)).await.unwrap();
@@ -108,8 +74,8 @@ pub async fn a_job_that_could_not_be_sent_is_put_off(store: &Arc<dyn Store>) {
 /// An attempt joins its run under the next number, and the run owes nothing from there on.
 pub async fn an_attempt_settles_what_is_owed(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let row = nightly.owing(store, 100, 30).await;
-    let attempt = nightly.attempt();
+    let row = owing(&mut nightly, store, 100, 30).await;
+    let attempt = nightly.backup(70);
     let id = attempt.id;
     assert_eq!(settle(store, &row, Becomes::Attempted(Box::new(attempt))).await, Settled::Done);
     let job = store.job(id).await.unwrap().unwrap().job;
@@ -125,7 +91,7 @@ pub async fn an_attempt_settles_what_is_owed(store: &Arc<dyn Store>) {
 /// A planned attempt is due at its time; a run that is given up says why and writes its audit row.
 pub async fn an_attempt_is_planned_or_given_up(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let row = nightly.owing(store, 100, 30).await;
+    let row = owing(&mut nightly, store, 100, 30).await;
     assert_eq!(settle(store, &row, Becomes::Planned(at(90))).await, Settled::Done);
     let planned = store.pending_run(row.run.id).await.unwrap().unwrap();
     assert_eq!(planned.owed, Pending { next_attempt_at: at(90), ..row.owed });
@@ -140,11 +106,11 @@ pub async fn an_attempt_is_planned_or_given_up(store: &Arc<dyn Store>) {
 /// What was decided on another state than the present one changes nothing.
 pub async fn a_settlement_on_an_old_state_is_stale(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let row = nightly.owing(store, 100, 30).await;
+    let row = owing(&mut nightly, store, 100, 30).await;
     assert_eq!(settle(store, &row, Becomes::Planned(at(90))).await, Settled::Done);
     assert_eq!(settle(store, &row, given_up()).await, Settled::Stale);
     let planned = store.pending_run(row.run.id).await.unwrap().unwrap();
-    let attempt = || Becomes::Attempted(Box::new(nightly.attempt()));
+    let attempt = || Becomes::Attempted(Box::new(nightly.backup(70)));
     let twice =
         [attempt(), attempt()].map(|becomes| Settlement { run_id: row.run.id, owed: planned.owed, becomes });
     assert_eq!(store.settle(twice.to_vec(), at(80)).await.unwrap(), [Settled::Done, Settled::Stale]);
@@ -152,7 +118,7 @@ pub async fn a_settlement_on_an_old_state_is_stale(store: &Arc<dyn Store>) {
     let nobody = Settlement { run_id: mint(RunId::mint), owed: planned.owed, becomes: given_up() };
     assert_eq!(store.settle(vec![nobody], at(80)).await.unwrap(), [Settled::Stale]);
     let mut late = Nightly::of(store, "db").await;
-    let (run, job) = late.sent(store, 100).await;
+    let (run, job) = sent(&mut late, store, 100).await;
     store.put_off(job, "no way", at(30)).await.unwrap();
     let row = store.pending_run(run.id).await.unwrap().unwrap();
     late.agent.finishes(job, FinalState::Succeeded).await;
@@ -163,9 +129,9 @@ pub async fn a_settlement_on_an_old_state_is_stale(store: &Arc<dyn Store>) {
 /// Of many that settle one run at once one wins, and one attempt is made.
 pub async fn one_settlement_wins_however_many_try(store: &Arc<dyn Store>) {
     let mut nightly = Nightly::of(store, "web").await;
-    let row = nightly.owing(store, 100, 30).await;
+    let row = owing(&mut nightly, store, 100, 30).await;
     let try_one = |store: Arc<dyn Store>, _| {
-        let (row, attempt) = (row.clone(), nightly.attempt());
+        let (row, attempt) = (row.clone(), nightly.backup(70));
         async move { settle(&store, &row, Becomes::Attempted(Box::new(attempt))).await }
     };
     let settled = at_once(10, try_one, store).await;
@@ -177,9 +143,9 @@ pub async fn one_settlement_wins_however_many_try(store: &Arc<dyn Store>) {
 pub async fn what_is_due_is_found_by_time_and_host(store: &Arc<dyn Store>) {
     let mut web = Nightly::of(store, "web").await;
     let mut db = Nightly::of(store, "db").await;
-    let late = web.owing(store, 100, 40).await;
-    let early = db.owing(store, 100, 30).await;
-    let future = web.owing(store, 300, 50).await;
+    let late = owing(&mut web, store, 100, 40).await;
+    let early = owing(&mut db, store, 100, 30).await;
+    let future = owing(&mut web, store, 300, 50).await;
     settle(store, &future, Becomes::Planned(at(1_000))).await;
     let due = |online: Vec<HostId>, now: i64, most: u32| async move {
         ids(&store.pending_due(&online, at(now), most).await.unwrap())
@@ -205,8 +171,8 @@ pub async fn what_is_due_is_found_by_time_and_host(store: &Arc<dyn Store>) {
 pub async fn pending_runs_are_listed_and_counted(store: &Arc<dyn Store>) {
     let mut web = Nightly::of(store, "web").await;
     let mut db = Nightly::of(store, "db").await;
-    let first = web.owing(store, 100, 40).await;
-    let second = db.owing(store, 100, 30).await;
+    let first = owing(&mut web, store, 100, 40).await;
+    let second = owing(&mut db, store, 100, 30).await;
     assert_eq!(store.count_pending().await.unwrap(), 2);
     let all = store.pending_runs(PendingOf::Fleet, PageRequest::first(10)).await.unwrap();
     assert_eq!(ids(&all.items), [second.run.id, first.run.id]);

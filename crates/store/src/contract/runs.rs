@@ -2,56 +2,20 @@
 
 use std::sync::Arc;
 
-use restic_manager_core::id::{JobId, RunId};
+use restic_manager_core::id::RunId;
 use restic_manager_core::model::{
-    FinalState, Host, Job, JobEvent, JobState, Pending, PendingCause, Repo, Run, RunState, Schedule,
-    SourceGroup,
+    FinalState, Host, Job, JobEvent, JobState, Pending, PendingCause, Run, RunState,
 };
 
 use super::fixture::{
-    Agent, at, at_once, audit, dispatch, enrolled, fired, hello, intent, job_now, made_group, made_repo,
-    made_schedule, mint, revisions, run, session, state_of, tied,
+    Agent, at, at_once, audit, dispatch, enrolled, fired, hello, intent, job_now, made_repo, made_schedule,
+    mint, revisions, run, session, state_of,
 };
+use super::nightly::Nightly;
 use crate::{
-    Applied, AuditFilter, CancelOutcome, DispatchOutcome, Effect, FiredRun, GroupDeleted, JobFilter,
-    MissedSlots, PageRequest, Store,
+    AuditFilter, CancelOutcome, DispatchOutcome, Effect, FiredRun, GroupDeleted, JobFilter, MissedSlots,
+    PageRequest, Store,
 };
-
-struct Nightly {
-    host: Host,
-    repo: Repo,
-    group: SourceGroup,
-    schedule: Schedule,
-    agent: Agent,
-}
-
-impl Nightly {
-    async fn of(store: &Arc<dyn Store>, name: &str) -> Self {
-        let (host, repo) = tied(store, name).await;
-        let group = made_group(store, &host, "home").await;
-        let schedule = made_schedule(store, &host, "nightly", &[&group]).await;
-        let agent = Agent::of(store, &host);
-        Self { host, repo, group, schedule, agent }
-    }
-
-    fn run(&self, slot: i64) -> Run {
-        run(&self.host, &self.repo, &self.group, &self.schedule, at(slot))
-    }
-
-    async fn fires(&mut self, runs: Vec<FiredRun>) {
-        let applied = self.agent.says(Effect::Fire { runs, missed: None }).await;
-        assert_ne!(applied, Applied::Repeat);
-    }
-
-    /// Fires one run and answers it with its job.
-    async fn fires_one(&mut self, slot: i64) -> (Run, JobId) {
-        let run = self.run(slot);
-        let fired = fired(&run);
-        let job = fired.job.as_ref().unwrap().id;
-        self.fires(vec![fired]).await;
-        (run, job)
-    }
-}
 
 async fn run_now(store: &Arc<dyn Store>, id: RunId) -> Run {
     store.run(id).await.unwrap().expect("the run is there")
