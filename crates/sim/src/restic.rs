@@ -106,6 +106,8 @@ fn duration(kind: JobKind, fabric: &mut Fabric) -> i64 {
     let dice = &mut fabric.dice;
     match kind {
         JobKind::Backup if dice.chance(30) => dice.between(HOUR, 4 * HOUR),
+        // Where little changed, a backup is over before a slow message comes in.
+        JobKind::Backup if dice.chance(400) => dice.between(SECOND, 15 * SECOND),
         JobKind::Backup => dice.between(20 * SECOND, 12 * MINUTE),
         JobKind::Prune | JobKind::Check if dice.chance(200) => dice.between(HOUR, 5 * HOUR),
         JobKind::Prune | JobKind::Check => dice.between(2 * MINUTE, 40 * MINUTE),
