@@ -46,10 +46,10 @@ pub(crate) async fn write(store: &dyn Store) {
     let primary = attach(store, laptop, fleet.archive, Role::Primary).await;
     attach(store, laptop, fleet.copies, Role::Copy).await;
     credential(store, primary, CredentialKind::Admin).await;
-    let group = plan(store, laptop).await;
+    let plan = plan(store, laptop).await;
     settings(store, fleet.archive).await;
     session(store, &fleet).await;
-    work::write(store, &fleet, group).await;
+    work::write(store, &fleet, &plan).await;
     work::departed(
         store,
         host(store, "Scrapped", TokenHash([7; 32]), TokenHash([8; 32])).await,
@@ -215,8 +215,14 @@ async fn credential(store: &dyn Store, id: AttachmentId, kind: CredentialKind) {
     assert_eq!(put, PutCredential::Done);
 }
 
+/// What is backed up, and when.
+pub(crate) struct Plan {
+    pub(crate) group: GroupId,
+    pub(crate) schedule: ScheduleId,
+}
+
 /// A group that retains, and a schedule of it.
-async fn plan(store: &dyn Store, host_id: HostId) -> GroupId {
+async fn plan(store: &dyn Store, host_id: HostId) -> Plan {
     let group = SourceGroup {
         id: mint(GroupId::mint),
         host_id,
@@ -246,9 +252,10 @@ async fn plan(store: &dyn Store, host_id: HostId) -> GroupId {
     };
     let written = store.create_group(group.clone(), audit("group.created")).await.unwrap();
     assert!(matches!(written, PlanWritten::Done(_)), "{written:?}");
+    let plan = Plan { group: group.id, schedule: schedule.id };
     let written = store.create_schedule(schedule, audit("schedule.created")).await.unwrap();
     assert!(matches!(written, PlanWritten::Done(_)), "{written:?}");
-    group.id
+    plan
 }
 
 async fn settings(store: &dyn Store, repo_id: RepoId) {

@@ -119,6 +119,18 @@ async fn every_released_database_has_a_row_of_every_kind() {
 }
 
 #[tokio::test]
+async fn the_present_schema_has_its_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let mut fresh = raw(&path).await;
+    let version = sqlx::query_scalar("pragma user_version").fetch_one(&mut fresh).await.unwrap();
+    fresh.close().await.unwrap();
+    let file = file_of(version);
+    assert!(file.exists(), "{} is missing; make it with RM_BLESS=1 and commit it", file.display());
+}
+
+#[tokio::test]
 async fn every_released_database_is_brought_to_the_present_schema_and_loses_no_value() {
     let new = tempfile::tempdir().unwrap();
     let path = new.path().join("store.db");

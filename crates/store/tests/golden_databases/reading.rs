@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use restic_manager_core::id::{HostId, RepoId, SpoolId};
-use restic_manager_core::model::{AppendOnly, CredentialKind, Host, JobState, Role, RunState};
+use restic_manager_core::model::{AppendOnly, CredentialKind, Host, JobState, PendingCause, Role, RunState};
+use restic_manager_core::pending::{Plan, Retry, Target};
 use restic_manager_core::text::{DisplayName, LoginName};
 use restic_manager_core::time::{DAY, HOUR, MINUTE};
 use restic_manager_store::{
@@ -14,7 +15,7 @@ use crate::fleet::{
     AGENT_TOKEN, API_TOKEN, COOKIE, OPEN_ENROLLMENT, PASSWORD_HASH, REVOKED_TOKEN, SPOOL, WAITING_KEY, sealed,
 };
 use crate::sample::{NOW, lines};
-use crate::work::{LINES, MESSAGES};
+use crate::work::{LINES, MESSAGES, MESSAGES_OF_THE_FIRST, MISSED};
 
 fn page() -> PageRequest {
     PageRequest::first(1_000)
@@ -30,13 +31,16 @@ pub(crate) async fn all(store: &dyn Store, schema: i64) {
     let archive = repos(store).await;
     attachments(store, host.id, archive).await;
     plan(store, host.id).await;
+    if schema >= 3 {
+        owed(store, host.id).await;
+    }
     let jobs = jobs(store).await;
     log(store, &jobs).await;
     snapshots(store, host.id, archive).await;
     maintenance(store, archive).await;
     audit(store).await;
     assert_eq!(store.fact("installation").await.unwrap().as_deref(), Some("golden"));
-    session(store, &host, &jobs).await;
+    session(store, &host, &jobs, if schema >= 3 { MESSAGES } else { MESSAGES_OF_THE_FIRST }).await;
 }
 
 async fn accounts(store: &dyn Store) {
@@ -111,6 +115,18 @@ async fn plan(store: &dyn Store, host: HostId) {
     assert_eq!(store.enabled_schedules(&[host]).await.unwrap().len(), 1);
 }
 
+async fn owed(store: &dyn Store, host: HostId) {
+    let rows = store.pending_of_host(host).await.unwrap();
+    let [row] = &rows[..] else { panic!("{} runs owe an attempt", rows.len()) };
+    assert_eq!((row.owed.cause, row.owed.planned_at()), (PendingCause::Retryable, Some(NOW + MINUTE)));
+    assert_eq!((row.schedule, row.target), (Plan::Enabled, Target::Attached));
+    assert_eq!(row.retry, Some(Retry { max: 3, backoff_seconds: 60 }));
+    assert_eq!((row.names.repo.as_str(), row.names.schedule.as_str()), ("Copies", "Nightly"));
+    assert_eq!(row.last_message.as_deref(), Some("restic said so"));
+    let plan = store.plan(host).await.unwrap().expect("the plan");
+    assert_eq!(plan.schedules[0].missed.count, MISSED);
+}
+
 /// Jobs by id, newest first.
 async fn jobs(store: &dyn Store) -> Vec<JobRow> {
     let jobs = store.jobs(&JobFilter::default(), page()).await.unwrap().items;
@@ -166,7 +182,7 @@ async fn audit(store: &dyn Store) {
     }
 }
 
-async fn session(store: &dyn Store, host: &Host, jobs: &[JobRow]) {
+async fn session(store: &dyn Store, host: &Host, jobs: &[JobRow], messages: u64) {
     let running = jobs.iter().find(|row| row.job.state == JobState::Running).unwrap().job.id;
     let take = TakeSession {
         host_id: host.id,
@@ -178,6 +194,6 @@ async fn session(store: &dyn Store, host: &Host, jobs: &[JobRow]) {
         claims: Vec::new(),
     };
     let taken = store.take_session(take).await.unwrap().expect("the host");
-    assert_eq!((taken.epoch, taken.committed_seq), (2, MESSAGES));
+    assert_eq!((taken.epoch, taken.committed_seq), (2, messages));
     assert_eq!((taken.lost.len(), taken.requeued.len()), (0, 1));
 }

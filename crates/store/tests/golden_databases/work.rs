@@ -7,19 +7,23 @@ use restic_manager_core::model::{
 };
 use restic_manager_core::restic::{OutcomeClass, SnapshotId};
 use restic_manager_core::text::ResticHost;
-use restic_manager_core::time::HOUR;
+use restic_manager_core::time::{HOUR, MINUTE};
 use restic_manager_store::{
-    Applied, AttachmentChange, Deleted, DispatchIntent, DispatchOutcome, Effect, Enqueued, FiredRun, JobMove,
-    NumberedEffect, PutAttachment, Store,
+    Applied, AttachmentChange, Becomes, Deleted, DispatchIntent, DispatchOutcome, Effect, Enqueued, FiredRun,
+    JobMove, MissedSlots, NumberedEffect, PutAttachment, Settled, Settlement, Store,
 };
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Plan};
 use crate::sample::{NOW, audit, lines, mint};
 
 /// How many lines the log of the check that succeeded has.
 pub(crate) const LINES: usize = 700;
 /// How many reliable messages the laptop's agent sent.
-pub(crate) const MESSAGES: u64 = 15;
+pub(crate) const MESSAGES: u64 = 18;
+/// How many there were before runs owed attempts, in files of the first schema.
+pub(crate) const MESSAGES_OF_THE_FIRST: u64 = 15;
+/// How many slots of the schedule passed without a run.
+pub(crate) const MISSED: u64 = 4;
 
 /// The laptop's agent, and the number of what it said last.
 struct Voice<'a> {
@@ -38,9 +42,10 @@ impl Voice<'_> {
 }
 
 /// Writes it all.
-pub(crate) async fn write(store: &dyn Store, fleet: &Fleet, group_id: GroupId) {
+pub(crate) async fn write(store: &dyn Store, fleet: &Fleet, plan: &Plan) {
     let mut agent = Voice { store, fleet, seq: 0 };
-    runs(&mut agent, group_id).await;
+    pending_run(&mut agent, plan).await;
+    runs(&mut agent, plan.group).await;
     for state in JobState::ALL {
         job(&mut agent, state).await;
     }
@@ -195,6 +200,41 @@ async fn runs(agent: &mut Voice<'_>, group_id: GroupId) {
     };
     let runs = vec![FiredRun { run: missed, job: None }, FiredRun { run: open, job: Some(job) }];
     agent.says(Effect::Fire { runs, missed: None }).await;
+}
+
+/// A run whose only attempt could not reach the copies, and whose next one is planned; it stands for slots that passed before it.
+async fn pending_run(agent: &mut Voice<'_>, plan: &Plan) {
+    let (host_id, repo_id) = (agent.fleet.laptop, agent.fleet.copies);
+    let slot = NOW - HOUR;
+    let run = Run {
+        id: mint(RunId::mint),
+        key: RunKey { schedule_id: plan.schedule, group_id: plan.group, repo_id, slot },
+        host_id,
+        state: RunState::Open,
+        attempt: 1,
+        pending: None,
+        why: None,
+        created_at: NOW,
+    };
+    let job = Job {
+        group_id: Some(plan.group),
+        run_id: Some(run.id),
+        slot: Some(slot),
+        ..queued(JobKind::Backup, host_id, repo_id)
+    };
+    let (run_id, job_id) = (run.id, job.id);
+    let missed = Box::new(MissedSlots {
+        schedule_id: plan.schedule,
+        count: MISSED,
+        until: slot,
+        audit: audit("schedule.missed_slots"),
+    });
+    agent.says(Effect::Fire { runs: vec![FiredRun { run, job: Some(job) }], missed: Some(missed) }).await;
+    started(agent, job_id).await;
+    agent.says(finished(job_id, FinalState::Failed)).await;
+    let owed = agent.store.pending_run(run_id).await.unwrap().expect("it owes an attempt").owed;
+    let settlement = Settlement { run_id, owed, becomes: Becomes::Planned(NOW + MINUTE) };
+    assert_eq!(agent.store.settle(vec![settlement], NOW).await.unwrap(), [Settled::Done]);
 }
 
 async fn reports(agent: &mut Voice<'_>) {
