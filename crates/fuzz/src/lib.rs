@@ -15,9 +15,11 @@ mod admit;
 mod bytes;
 mod cron;
 mod decide;
+mod duty;
 mod link;
 mod link_alone;
 mod lock_text;
+mod owed;
 mod restic_lines;
 mod secrets_bundle;
 mod wire_frame;
@@ -26,7 +28,7 @@ mod wire_frame;
 pub type Body = fn(&[u8]) -> bool;
 
 /// All of them by the names of their folders of seeds.
-pub const TARGETS: [(&str, Body); 7] = [
+pub const TARGETS: [(&str, Body); 8] = [
     ("wire_frame", wire_frame::run),
     ("restic_lines", restic_lines::run),
     ("lock_text", lock_text::run),
@@ -34,6 +36,7 @@ pub const TARGETS: [(&str, Body); 7] = [
     ("secrets_bundle", secrets_bundle::run),
     ("link_trace", link_trace),
     ("decide_trace", decide_trace),
+    ("duty_trace", duty_trace),
 ];
 
 /// The function of that name.
@@ -63,5 +66,14 @@ fn decide_trace(data: &[u8]) -> bool {
         0 => decide::once(rest),
         1 => decide::life(rest),
         _ => admit::run(rest),
+    }
+}
+
+/// The attempts that a run is owed, and an agent whose server comes and goes.
+fn duty_trace(data: &[u8]) -> bool {
+    let Some((choice, rest)) = data.split_first() else { return false };
+    match choice % 2 {
+        0 => owed::run(rest),
+        _ => duty::run(rest),
     }
 }

@@ -112,6 +112,11 @@ fn seeds_of_decide_traces() {
 }
 
 #[test]
+fn seeds_of_duty_traces() {
+    replay("duty_trace");
+}
+
+#[test]
 fn every_target_has_seeds_a_program_for_the_fuzzer_and_a_test_here() {
     let here = include_str!("replay.rs");
     let manifest = std::fs::read_to_string(project().join("fuzz/Cargo.toml")).unwrap();
