@@ -83,8 +83,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let greeting = engine.hello(&host, &hello, taken).await.map_err(|refused| format!("{refused:?}"))?;
 
     // Credentials come in the greeting and before a job; the admin one replaces the everyday one here.
-    let (mut secret, mut seq) = (None, 0);
-    let mut messages = greeting.messages;
+    let (mut secret, mut seq, mut messages) = (None, 0, greeting.messages);
     for ask in [MaintenanceAsk::Check { subset_pct: Some(100) }, MaintenanceAsk::Prune] {
         let job_id = app.ask_maintenance(&us, repo, ask).await?.job_id;
         engine.tick().await?;

@@ -122,12 +122,9 @@ async fn connect(
                 Outcome { class: OutcomeClass::Ok, message: "done".into(), hint: None, unreadable_items: 0 };
             let started = AgentMessage::JobStarted(JobStarted::new(run.job_id, now));
             let finished = AgentMessage::JobFinished(Box::new(JobFinished::of(run.job_id, &well, now)));
-            let said = [started, finished].map(|message| Incoming::Message {
-                seq: {
-                    seq += 1;
-                    seq
-                },
-                message,
+            let said = [started, finished].map(|message| {
+                seq += 1;
+                Incoming::Message { seq, message }
             });
             done.push(run.spec.kind().as_str());
             let stored = engine.ingest(host_id, spool_id, said.into()).await;

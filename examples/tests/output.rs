@@ -185,6 +185,22 @@ impl Lab {
     }
 }
 
+/// Where one is awkward to write, the API is wrong.
+#[test]
+fn every_example_is_short_and_has_a_test_here() {
+    let here = include_str!("output.rs").to_owned() + include_str!("custom_store.rs");
+    for entry in std::fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_none_or(|end| end != "rs") || name == "lib" {
+            continue;
+        }
+        let lines = std::fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines < 150, "{name} has {lines} lines");
+        assert!(here.contains(&format!("example(\"{name}\")")), "{name} is not run");
+    }
+}
+
 /// The built example: `target/<profile>/examples/<name>`, beside the folder of this test.
 fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
