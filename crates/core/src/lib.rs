@@ -30,6 +30,11 @@
 
 #![deny(missing_docs)]
 
+/// What a registry shows; its example is run like the others.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub mod admission;
 pub mod announce;
 pub mod api;
