@@ -105,6 +105,8 @@ macro_rules! delegate_one {
         $crate::delegate_methods! { Glance, $layer, $inner, $before;
             fn primary_repos(host_ids: &[HostId]) -> Vec<PrimaryRepo>;
             fn sizes(repo_ids: &[RepoId], since: Timestamp) -> Vec<(RepoId, StatsDay)>;
+            fn last_backups_of_groups(group_ids: &[GroupId]) -> Vec<JobRow>;
+            fn jobs_by_id(ids: &[JobId]) -> Vec<JobRow>;
             fn open_jobs_of(host_ids: &[HostId]) -> Vec<JobRow>;
             fn busy_hosts() -> Vec<HostId>;
             fn hosts_without_restic(limit: u32) -> Vec<Host>;

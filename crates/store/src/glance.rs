@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
-use restic_manager_core::id::{HostId, RepoId, RunId};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{Host, JobKind, JobState};
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
@@ -47,6 +47,10 @@ pub trait Glance: Send + Sync {
     async fn primary_repos(&self, host_ids: &[HostId]) -> Result<Vec<PrimaryRepo>>;
     /// The days of these repositories from that of `since` on, by repository, then by day.
     async fn sizes(&self, repo_ids: &[RepoId], since: Timestamp) -> Result<Vec<(RepoId, StatsDay)>>;
+    /// The newest backup of each of these source groups that has one, in whatever state, in the order of `group_ids`.
+    async fn last_backups_of_groups(&self, group_ids: &[GroupId]) -> Result<Vec<JobRow>>;
+    /// Those of these jobs that are there, by id.
+    async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRow>>;
     /// The jobs of these hosts that are not over, by id.
     async fn open_jobs_of(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>>;
     /// The hosts that have a job that is dispatched or running, by id.

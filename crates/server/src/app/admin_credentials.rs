@@ -143,7 +143,7 @@ impl App {
         Ok(self.engine.push_admin_credential(repo_id).await?)
     }
 
-    async fn stored_admin(
+    pub(super) async fn stored_admin(
         &self,
         view: &MaintenanceView,
         runner: &RunnerRow,

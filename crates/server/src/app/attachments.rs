@@ -215,7 +215,7 @@ impl App {
     }
 }
 
-fn view(row: AttachmentRow) -> AttachmentView {
+pub(super) fn view(row: AttachmentRow) -> AttachmentView {
     AttachmentView { attachment: row.attachment, repo_name: row.repo_name, credentials: row.credentials }
 }
 

@@ -208,10 +208,13 @@ impl App {
     ///
     /// When there is no such repository, or the store fails.
     pub async fn why(&self, repo_id: RepoId) -> Result<WhyView, AppError> {
-        let view = self.maintained(repo_id).await?;
+        Ok(self.why_of(&self.maintained(repo_id).await?))
+    }
+
+    pub(super) fn why_of(&self, view: &MaintenanceView) -> WhyView {
         let kinds = self
             .engine
-            .decision(&view)
+            .decision(view)
             .reports
             .into_iter()
             .map(|report| KindView {
@@ -222,7 +225,7 @@ impl App {
                 sentence: report.sentence,
             })
             .collect();
-        Ok(WhyView { runner: view.runner.map(|runner| runner.host.name), kinds })
+        WhyView { runner: view.runner.as_ref().map(|runner| runner.host.name.clone()), kinds }
     }
 
     /// Lifts the hold that a check's errors put on prune.

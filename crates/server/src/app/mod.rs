@@ -15,6 +15,7 @@ mod hosts;
 mod jobs;
 mod maintenance;
 mod newcomer;
+mod overview;
 mod page;
 mod pending_hosts;
 mod pending_runs;
@@ -41,6 +42,7 @@ pub use glance::{FleetGlance, FleetQuery, FleetRepo, FleetRow, SIZE_DAYS, Standi
 pub use hosts::HostQuery;
 pub use jobs::JobQuery;
 pub use maintenance::{CheckHoldLifted, MaintenanceAsk};
+pub use overview::{HostOverview, HostSeen, RepoOverview, RunnerSeen};
 pub use page::ListQuery;
 
 /// Who asks.

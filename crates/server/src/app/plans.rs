@@ -221,11 +221,11 @@ impl App {
         Ok(self.engine.push_plan(host_id).await?)
     }
 
-    async fn plan(&self, host_id: HostId) -> Result<HostPlan, AppError> {
+    pub(super) async fn plan(&self, host_id: HostId) -> Result<HostPlan, AppError> {
         self.store.plan(host_id).await?.ok_or_else(|| AppError::not_found("host", host_id))
     }
 
-    fn schedule_view(&self, schedule: Schedule) -> ScheduleView {
+    pub(super) fn schedule_view(&self, schedule: Schedule) -> ScheduleView {
         let upcoming = if schedule.enabled {
             let cadence = Cadence { cron: schedule.cron.clone(), zone: schedule.timezone.clone() };
             cadence.upcoming(UPCOMING, self.clock.now())

@@ -1,7 +1,10 @@
 //! Is anything wrong?
 
+use std::collections::BTreeMap;
+
 use restic_manager_core::api::{Attention, FleetStatus, JobView, Presence};
 use restic_manager_core::humane::does;
+use restic_manager_core::id::JobId;
 use restic_manager_core::model::{Host, JobState};
 use restic_manager_core::time::{DAY, MINUTE};
 use restic_manager_store::{HostFilter, PageRequest};
@@ -52,10 +55,15 @@ impl App {
 
     /// Jobs of hosts in contact of which nothing was heard for long: perhaps restic hangs. Nothing is ended for that.
     async fn quiet_jobs(&self, most: usize) -> Result<Vec<Attention>, AppError> {
+        let quiet: BTreeMap<JobId, i64> = self.engine.quiet_jobs(QUIET_FOR).into_iter().take(most).collect();
+        if quiet.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<JobId> = quiet.keys().copied().collect();
         let mut found = Vec::new();
-        for (job_id, silent) in self.engine.quiet_jobs(QUIET_FOR).into_iter().take(most) {
-            let Some(row) = self.store.job(job_id).await?.filter(|row| row.job.state == JobState::Running)
-            else {
+        for row in self.store.jobs_by_id(&ids).await? {
+            let job_id = row.job.id;
+            let Some(silent) = quiet.get(&job_id).filter(|_| row.job.state == JobState::Running) else {
                 continue;
             };
             found.push(Attention {
@@ -71,7 +79,7 @@ impl App {
                 hint: format!(
                     "look at `rmctl job log {job_id}` and at the host; `rmctl job cancel {job_id}` ends it"
                 ),
-                since: Some(self.clock.now() - silent),
+                since: Some(self.clock.now() - *silent),
             });
         }
         Ok(found)

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use restic_manager_core::id::{HostId, RunId};
+use restic_manager_core::id::{GroupId, HostId, JobId, RunId};
 use restic_manager_core::model::{FinalState, HostFacts, JobKind, JobState, RepoStats, Role, StatsKind};
 use restic_manager_core::time::DAY;
 
 use super::fixture::{
-    Agent, asked, at, attached, backup, dispatch, enrolled, fired, job_in_state, made_group, made_repo,
+    Agent, asked, at, attached, backup, dispatch, enrolled, fired, job, job_in_state, made_group, made_repo,
     made_schedule, mint, queued, run, tied,
 };
 use crate::{DaysOf, Effect, JobDay, Store};
@@ -50,6 +50,40 @@ pub async fn the_days_of_many_repositories(store: &Arc<dyn Store>) {
     }
     assert_eq!(found, expected);
     assert!(store.sizes(&ids, at(0) + 2 * DAY).await.unwrap().is_empty());
+}
+
+/// The newest backup of each source group that has one, in the order asked for; what else was done for a group does not count.
+pub async fn the_newest_backup_of_each_group(store: &Arc<dyn Store>) {
+    let (web, repo) = tied(store, "web").await;
+    let home = made_group(store, &web, "home").await;
+    let etc = made_group(store, &web, "etc").await;
+    let bare = made_group(store, &web, "bare").await;
+    let of_etc = asked(store, backup(&web, &repo, &etc)).await;
+    let first = asked(store, backup(&web, &repo, &home)).await;
+    dispatch(store, first).await;
+    Agent::of(store, &web).finishes(first, FinalState::Failed).await;
+    let newest = asked(store, backup(&web, &repo, &home)).await;
+    let mut preview = job(JobKind::Forget, &web, &repo);
+    preview.group_id = Some(home.id);
+    asked(store, preview).await;
+    let found = store.last_backups_of_groups(&[home.id, bare.id, mint(GroupId::mint), etc.id]).await.unwrap();
+    let rows = [store.job(newest).await.unwrap().unwrap(), store.job(of_etc).await.unwrap().unwrap()];
+    assert_eq!(found, rows);
+    assert!(store.last_backups_of_groups(&[]).await.unwrap().is_empty());
+}
+
+/// Jobs are read together by their ids, whoever's they are.
+pub async fn jobs_are_read_together(store: &Arc<dyn Store>) {
+    let (web, web_repo) = tied(store, "web").await;
+    let (db, db_repo) = tied(store, "db").await;
+    let mut ids = [queued(store, JobKind::Stats, &web, &web_repo).await, mint(JobId::mint)];
+    let over = job_in_state(store, &db, &db_repo, JobState::Failed).await;
+    queued(store, JobKind::Check, &web, &web_repo).await;
+    let found = store.jobs_by_id(&[ids[1], over, ids[0]]).await.unwrap();
+    ids[1] = over;
+    ids.sort();
+    let rows: Vec<_> = found.iter().map(|row| (row.job.id, row.host_name.as_str())).collect();
+    assert_eq!(rows, ids.map(|id| (id, if id == over { "db" } else { "web" })));
 }
 
 /// What hosts are doing: jobs that are not over; and which hosts have one that is dispatched or running.

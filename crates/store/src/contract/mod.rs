@@ -213,6 +213,8 @@ macro_rules! contract_clauses {
             glance {
                 the_primary_repository_of_each_host
                 the_days_of_many_repositories
+                the_newest_backup_of_each_group
+                jobs_are_read_together
                 what_hosts_are_doing
                 hosts_without_restic_are_found
                 what_ended_badly_counts_until_it_is_mended

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
-use restic_manager_core::id::{HostId, RepoId, RunId};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{Host, Job, JobKind, JobState, Role};
 use restic_manager_core::time::Timestamp;
 
@@ -35,6 +35,21 @@ impl Glance for MemoryStore {
             of_repo.take_while(move |((repo_id, _), _)| repo_id == id)
         });
         Ok(days.map(|((id, _), day)| (*id, day.clone())).collect())
+    }
+
+    async fn last_backups_of_groups(&self, group_ids: &[GroupId]) -> Result<Vec<JobRow>> {
+        let state = self.state();
+        let newest = |id: &GroupId| {
+            let of_group = |job: &&Job| job.group_id == Some(*id) && job.kind == JobKind::Backup;
+            state.jobs.all().rev().find(of_group)
+        };
+        Ok(group_ids.iter().filter_map(newest).map(|job| state.job_row(job)).collect())
+    }
+
+    async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRow>> {
+        let state = self.state();
+        let ids: BTreeSet<JobId> = ids.iter().copied().collect();
+        Ok(ids.iter().filter_map(|id| state.jobs.get(*id)).map(|job| state.job_row(job)).collect())
     }
 
     async fn open_jobs_of(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>> {

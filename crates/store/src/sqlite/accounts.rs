@@ -261,7 +261,7 @@ impl Accounts for SqliteStore {
     }
 
     async fn enrollment(&self, hash: &TokenHash) -> Result<Option<EnrollmentRow>> {
-        let mut connection = self.read("read an enrolment token").await?;
+        let mut connection = self.reader("read an enrolment token").await?;
         enrollment(&mut connection, hash).await
     }
 

@@ -17,7 +17,7 @@ use crate::{
 #[async_trait]
 impl Fleet for SqliteStore {
     async fn host(&self, id: HostId) -> Result<Option<Host>> {
-        hosts::by_id(&mut *self.read("read a host").await?, id).await
+        hosts::by_id(&mut *self.reader("read a host").await?, id).await
     }
 
     async fn hosts(&self, filter: &HostFilter, page: PageRequest) -> Result<Listed<Host>> {
@@ -53,7 +53,7 @@ impl Fleet for SqliteStore {
     }
 
     async fn repo(&self, id: RepoId) -> Result<Option<Repo>> {
-        repos::by_id(&mut *self.read("read a repository").await?, id).await
+        repos::by_id(&mut *self.reader("read a repository").await?, id).await
     }
 
     async fn repos(&self, page: PageRequest) -> Result<Listed<Repo>> {

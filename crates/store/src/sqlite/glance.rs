@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
-use restic_manager_core::id::{HostId, RepoId, RunId};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{Host, JobKind, JobState, Role};
 use restic_manager_core::time::{DAY, Timestamp};
 use sqlx::AssertSqlSafe;
@@ -40,6 +40,21 @@ pub(super) fn unmended_sql() -> String {
          and n.repo_id = j.repo_id and n.group_id is j.group_id and n.state in ({})) order by j.id desc limit ?2",
         walks.join(" union all "),
         over.join(", ")
+    )
+}
+
+/// The days of repositories, a row a repository: to hand over a month of rows for each costs more than to read them. `?1` the ids,
+/// `?2` the first day.
+pub(super) const SIZES: &str = "select v.value as repo_id, (select json_group_array(json_array(d.day, d.total_size_bytes, \
+     d.snapshot_count)) from stats_days d where d.repo_id = v.value and d.day >= ?2) as days \
+     from (select distinct value from json_each(?1)) v order by v.value";
+
+/// The statement of the newest backups of source groups; `?1` their ids.
+pub(super) fn last_backups_sql() -> String {
+    format!(
+        "select {JOB}, {JOB_NAMES} from json_each(?1) v join jobs j on j.id = (select b.id from jobs b indexed by jobs_of_group \
+         where b.group_id = v.value and b.kind = '{}' order by b.id desc limit 1) order by v.key",
+        JobKind::Backup.as_str(),
     )
 }
 
@@ -87,24 +102,43 @@ impl Glance for SqliteStore {
     }
 
     async fn sizes(&self, repo_ids: &[RepoId], since: Timestamp) -> Result<Vec<(RepoId, StatsDay)>> {
-        let found = sqlx::query(
-            "select d.* from json_each(?1) v join stats_days d on d.repo_id = v.value and d.day >= ?2 order by d.repo_id, d.day",
-        )
-        .bind(json("ids", repo_ids)?)
-        .bind(day_of(since).as_millis())
+        let found = sqlx::query(SIZES)
+            .bind(json("ids", repo_ids)?)
+            .bind(day_of(since).as_millis())
+            .fetch_all(&self.readers)
+            .await
+            .doing("read how large repositories were")?;
+        let mut sizes = Vec::new();
+        for row in &found {
+            let fields = Fields::new(row, "days of the repository", "repo_id");
+            let repo_id = fields.parsed("repo_id")?;
+            let mut days: Vec<(Timestamp, Option<u64>, Option<u64>)> = fields.json("days")?;
+            days.sort_unstable();
+            sizes.extend(days.into_iter().map(|(day, total_size_bytes, snapshot_count)| {
+                (repo_id, StatsDay { day, total_size_bytes, snapshot_count })
+            }));
+        }
+        Ok(sizes)
+    }
+
+    async fn last_backups_of_groups(&self, group_ids: &[GroupId]) -> Result<Vec<JobRow>> {
+        let found = sqlx::query(AssertSqlSafe(last_backups_sql()))
+            .bind(json("ids", group_ids)?)
+            .fetch_all(&self.readers)
+            .await
+            .doing("read the newest backups of source groups")?;
+        found.iter().map(rows::job_row).collect()
+    }
+
+    async fn jobs_by_id(&self, ids: &[JobId]) -> Result<Vec<JobRow>> {
+        let found = sqlx::query(AssertSqlSafe(format!(
+            "select {JOB}, {JOB_NAMES} from jobs j where j.id in (select value from json_each(?1)) order by j.id"
+        )))
+        .bind(json("ids", ids)?)
         .fetch_all(&self.readers)
         .await
-        .doing("read how large repositories were")?;
-        let day = |row| {
-            let fields = Fields::new(row, "day of the repository", "repo_id");
-            let day = StatsDay {
-                day: fields.at("day")?,
-                total_size_bytes: fields.number_opt("total_size_bytes")?,
-                snapshot_count: fields.number_opt("snapshot_count")?,
-            };
-            Ok((fields.parsed("repo_id")?, day))
-        };
-        found.iter().map(day).collect()
+        .doing("read jobs")?;
+        found.iter().map(rows::job_row).collect()
     }
 
     async fn open_jobs_of(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>> {

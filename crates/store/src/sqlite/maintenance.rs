@@ -27,8 +27,8 @@ pub(super) const DUE: &str = "select id from repos indexed by repos_by_wake wher
 #[async_trait]
 impl Maintenance for SqliteStore {
     async fn maintenance(&self, repo_id: RepoId) -> Result<Option<MaintenanceRow>> {
-        let mut tx = self.read("read the maintenance of a repository").await?;
-        row(&mut tx, repo_id).await
+        let mut reader = self.reader("read the maintenance of a repository").await?;
+        row(&mut reader, repo_id).await
     }
 
     async fn put_maintenance(

@@ -46,6 +46,7 @@ mod work;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -59,6 +60,8 @@ use crate::{Result, StoreError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read.
 const READERS: u32 = 4;
+/// Rows that a statement may be ahead of whoever reads them: a page's worth, so that neither has to wait for the other row by row.
+const ROWS_AHEAD: usize = 1024;
 /// Statements each connection keeps prepared; there are about as many as this in all.
 const STATEMENTS: usize = 256;
 
@@ -124,6 +127,11 @@ impl SqliteStore {
         self.writer.begin_with("BEGIN IMMEDIATE").await.doing(doing)
     }
 
+    /// A connection for one statement that reads.
+    async fn reader(&self, doing: &'static str) -> Result<PoolConnection<Sqlite>> {
+        self.readers.acquire().await.doing(doing)
+    }
+
     /// Begins a transaction that reads: all its statements see one moment.
     async fn read(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
         self.readers.begin().await.doing(doing)
@@ -136,6 +144,7 @@ fn options() -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS)
+        .row_buffer_size(ROWS_AHEAD)
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

@@ -61,12 +61,12 @@ impl PendingHosts for SqliteStore {
     }
 
     async fn pending_host(&self, id: PendingHostId, now: Timestamp) -> Result<Option<PendingHostRow>> {
-        let mut connection = self.read("read an announcement").await?;
+        let mut connection = self.reader("read an announcement").await?;
         by_id(&mut connection, id, now).await
     }
 
     async fn pending_host_by_key(&self, key: &AgentKey, now: Timestamp) -> Result<Option<PendingHostRow>> {
-        let mut connection = self.read("read an announcement").await?;
+        let mut connection = self.reader("read an announcement").await?;
         by_key(&mut connection, key, now).await
     }
 

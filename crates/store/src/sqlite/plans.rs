@@ -41,7 +41,7 @@ impl Plans for SqliteStore {
     }
 
     async fn group(&self, id: GroupId) -> Result<Option<SourceGroup>> {
-        group(&mut *self.read("read a source group").await?, id).await
+        group(&mut *self.reader("read a source group").await?, id).await
     }
 
     async fn create_group(&self, group: SourceGroup, audit: AuditEntry) -> Result<PlanWritten> {
@@ -143,7 +143,7 @@ impl Plans for SqliteStore {
     }
 
     async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>> {
-        schedule(&mut *self.read("read a schedule").await?, id).await
+        schedule(&mut *self.reader("read a schedule").await?, id).await
     }
 
     async fn create_schedule(&self, schedule: Schedule, audit: AuditEntry) -> Result<PlanWritten> {

@@ -194,8 +194,8 @@ pub(super) async fn learn(
 }
 
 pub(super) async fn stats(store: &SqliteStore, asked: &[RepoId]) -> Result<Vec<RepoStats>> {
-    let mut tx = store.read("read what is known of repositories").await?;
-    let known = stats::known(&mut tx, asked).await?;
+    let mut reader = store.reader("read what is known of repositories").await?;
+    let known = stats::known(&mut reader, asked).await?;
     Ok(asked.iter().map(|id| known.get(id).cloned().unwrap_or_default()).collect())
 }
 

@@ -190,6 +190,9 @@ async fn the_other_lists_of_the_dashboard_use_their_indexes() {
         &glance::job_days_sql(DaysOf::Repo(RepoId::mint(NOW, [1; 10]))),
     )
     .await;
+    assert_searches(&store, "newest backups of groups", &glance::last_backups_sql()).await;
+    let steps = plan(&store, glance::SIZES).await;
+    assert!(steps.iter().any(|step| step.starts_with("SEARCH d USING PRIMARY KEY")), "{steps:#?}");
     assert_searches(&store, "what hosts do", &glance::open_jobs_sql()).await;
     let steps = plan(&store, &glance::unmended_sql()).await;
     let scans: Vec<_> =

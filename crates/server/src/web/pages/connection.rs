@@ -4,7 +4,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use http::StatusCode;
 use restic_manager_core::api::{
-    AdminCredentialView, AttachmentView, AttachmentWrite, HostView, PrimaryCredentialWrite, RepoView,
+    AdminCredentialView, AttachmentView, AttachmentWrite, PrimaryCredentialWrite, RepoView,
 };
 use restic_manager_core::id::{HostId, RepoId};
 use restic_manager_core::model::{CredentialInfo, CredentialKind, Role};
@@ -23,7 +23,7 @@ use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::Upkeep;
 use super::{page, see_other};
-use crate::app::{App, AppError, ErrorKind, ListQuery};
+use crate::app::{App, AppError, ErrorKind, HostOverview, ListQuery, RepoOverview};
 
 /// Rows of the lists that are shown whole.
 const WHOLE: u32 = 500;
@@ -84,20 +84,14 @@ pub(super) struct Credentials {
 
 impl Credentials {
     /// The admin credential of a repository, with what was typed of it.
-    pub(super) async fn admin(
-        app: &App,
-        repo_id: RepoId,
+    pub(super) fn admin(
+        overview: &RepoOverview,
         frame: &Frame,
         typed: Option<Form>,
-    ) -> Result<Option<CredentialForm>, AppError> {
-        let stored = match app.admin_credential(repo_id).await {
-            Ok(view) => Some(view),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            // Nobody is attached: there is nobody to give it to.
-            Err(error) if error.kind() == ErrorKind::Conflict => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        Ok(Some(admin_form(repo_id, stored.as_ref(), frame, typed)))
+    ) -> Option<CredentialForm> {
+        // Without a runner there is nobody to give it to.
+        let runner = overview.runner.as_ref()?;
+        Some(admin_form(overview.repo.id, runner.admin.as_ref(), frame, typed))
     }
 }
 
@@ -174,9 +168,7 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
     let host_id: HostId = ask.id("id", "host")?;
     let app = &ask.state.app;
     let status = typed.as_ref().map_or(StatusCode::OK, Form::status);
-    let view: HostView = app.host(host_id).await?;
-    let whole = ListQuery { limit: Some(WHOLE), cursor: None };
-    let attached = app.attachments(host_id, &whole).await?.items;
+    let HostOverview { seen, attachments: attached, .. } = app.host_overview(host_id).await?;
     let primary = attached.iter().find(|view| view.attachment.role == Role::Primary);
     let others = attached.iter().filter(|view| view.attachment.role != Role::Primary);
     let others = others
@@ -189,22 +181,23 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
     let (mut health, mut upkeep, mut admin) = (None, None, None);
     if let Some(primary) = primary {
         let repo_id = primary.attachment.repo_id;
-        health = Some(Health::of(&app.repo(repo_id).await?.stats, visitor.frame.now));
-        upkeep = Some(Upkeep::of(app, repo_id, &visitor.frame).await?);
-        admin = Credentials::admin(app, repo_id, &visitor.frame, None).await?;
+        let overview = app.repo_overview(repo_id).await?;
+        health = Some(Health::of(&overview.stats, visitor.frame.now));
+        upkeep = Some(Upkeep::of(&overview, &visitor.frame));
+        admin = Credentials::admin(&overview, &visitor.frame, None);
     }
     let everyday = Some(everyday_form(host_id, primary, &visitor.frame, typed, choice));
     page(
         status,
         &HostRepo {
-            head: HostHead::new(&view, HostTab::Repo),
+            head: HostHead::new(&seen, HostTab::Repo),
             repo: primary
                 .map(|view| (view.repo_name.to_string(), format!("/repos/{}", view.attachment.repo_id))),
             health,
             credentials: Credentials { everyday, admin },
             upkeep,
             others,
-            frame: visitor.frame.of(Tab::Fleet, format!("Repository of {}", view.host.name)),
+            frame: visitor.frame.of(Tab::Fleet, format!("Repository of {}", seen.host.name)),
         },
     )
 }

@@ -50,7 +50,7 @@ struct History {
 async fn of_host(visitor: Visitor, ask: Ask) -> Answer {
     let id: HostId = ask.id("id", "host")?;
     let app = &ask.state.app;
-    let name = app.host(id).await?.host.name.to_string();
+    let name = app.host_seen(id).await?.host.name.to_string();
     let schedules = app.store().enabled_schedules(&[id]).await.map_err(AppError::from)?;
     let query = JobQuery { host_id: Some(id), ..JobQuery::default() };
     let subject = Subject {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{AttachmentView, HostView, Presence, ScheduleView, SnapshotView};
+use restic_manager_core::api::{AttachmentView, Presence, ScheduleView, SnapshotView};
 use restic_manager_core::id::{GroupId, HostId, RepoId};
-use restic_manager_core::model::{AppendOnly, CredentialInfo, CredentialKind, JobKind, Role, SourceGroup};
+use restic_manager_core::model::{AppendOnly, CredentialInfo, CredentialKind, Role, SourceGroup};
 use restic_manager_core::time::Timestamp;
 
 use super::super::ask::Ask;
@@ -16,12 +16,10 @@ use super::frame::{Frame, Tab, Visitor};
 use super::parts::{JobLine, Mark, Moment, Prose};
 use super::table::{Route, act, look};
 use super::{page, see_other, words};
-use crate::app::{App, AppError, JobQuery, ListQuery};
+use crate::app::{App, AppError, HostOverview, HostSeen, JobQuery, ListQuery};
 
 /// Rows of the lists that are only begun here.
 const BEGUN: u32 = 10;
-/// Rows of the lists that are shown whole.
-const WHOLE: u32 = 200;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![look("/hosts/{id}", host), act("/hosts/{id}/groups/{group_id}/run", run)]
@@ -98,22 +96,15 @@ struct SnapshotLine {
 async fn host(visitor: Visitor, ask: Ask) -> Answer {
     let id: HostId = ask.id("id", "host")?;
     let now = visitor.frame.now;
-    let (app, whole) = (&ask.state.app, ListQuery { limit: Some(WHOLE), cursor: None });
-    let view = app.host(id).await?;
-    let attachments = app.attachments(id, &whole).await?.items;
-    let groups = app.groups(id, &whole).await?.items;
-    let schedules = app.schedules(id, &whole).await?.items;
+    let app = &ask.state.app;
+    let HostOverview { seen, groups, schedules, attachments } = app.host_overview(id).await?;
     let begun = ListQuery { limit: Some(BEGUN), cursor: None };
     let snapshots = app.snapshots(id, None, None, &begun).await?.items;
     let jobs = app.jobs(&JobQuery { host_id: Some(id), ..JobQuery::default() }, &begun).await?.items;
 
     let names = Names::of(&groups, &attachments);
-    let mut group_lines = Vec::with_capacity(groups.len());
-    for group in &groups {
-        let backup = last_backup(app, group, now).await?;
-        group_lines.push(group_line(group, backup));
-    }
-    let HostView { host, presence, .. } = view;
+    let group_lines = GroupLine::all(app, &groups, now).await?;
+    let HostSeen { host, presence } = seen;
     let plan =
         (host.schedule_version > host.schedule_version_acked && presence != Presence::NeverSeen).then(|| {
             format!("plan {}, the agent works by {}", host.schedule_version, host.schedule_version_acked)
@@ -178,22 +169,6 @@ impl Names {
     }
 }
 
-/// The newest backup of a group.
-pub(super) async fn last_backup(
-    app: &App,
-    group: &SourceGroup,
-    now: Timestamp,
-) -> Result<Option<JobLine>, AppError> {
-    let query = JobQuery {
-        host_id: Some(group.host_id),
-        group_id: Some(group.id),
-        kind: Some(JobKind::Backup),
-        ..JobQuery::default()
-    };
-    let newest = app.jobs(&query, &ListQuery { limit: Some(1), cursor: None }).await?;
-    Ok(newest.items.first().map(|view| JobLine::new(view, now)))
-}
-
 fn facts(host: &restic_manager_core::model::Host) -> Vec<(&'static str, String)> {
     let facts = &host.facts;
     let system = match (&facts.os, &facts.arch) {
@@ -254,9 +229,15 @@ pub(super) const fn append_only(append_only: AppendOnly) -> &'static str {
 }
 
 impl GroupLine {
-    /// The line of a group with its newest backup.
-    pub(super) fn of(group: &SourceGroup, backup: Option<JobLine>) -> Self {
-        group_line(group, backup)
+    /// The lines of groups with their newest backups, in their order.
+    pub(super) async fn all(
+        app: &App,
+        groups: &[SourceGroup],
+        now: Timestamp,
+    ) -> Result<Vec<Self>, AppError> {
+        let backups = app.last_backups(groups).await?;
+        let newest = |group: &SourceGroup| backups.get(&group.id).map(|view| JobLine::new(view, now));
+        Ok(groups.iter().map(|group| group_line(group, newest(group))).collect())
     }
 }
 

@@ -1,10 +1,9 @@
 //! What stands above every page of a host: its name, whether it is in contact, and the way to its other pages.
 
+use super::parts::Mark;
+use crate::app::HostSeen;
 use askama::Template;
 use askama::filters::HtmlSafe;
-use restic_manager_core::api::HostView;
-
-use super::parts::Mark;
 
 /// A page of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,19 +44,19 @@ impl HtmlSafe for HostTabs {}
 
 impl HostHead {
     /// The head above this page.
-    pub(super) fn new(view: &HostView, here: HostTab) -> Self {
+    pub(super) fn new(seen: &HostSeen, here: HostTab) -> Self {
         Self {
-            name: view.host.name.to_string(),
-            presence: Mark::presence(view.presence).boxed(),
-            tabs: HostTabs::new(view, here),
+            name: seen.host.name.to_string(),
+            presence: Mark::presence(seen.presence).boxed(),
+            tabs: HostTabs::new(seen, here),
         }
     }
 }
 
 impl HostTabs {
     /// The way from this page to the others.
-    pub(super) fn new(view: &HostView, here: HostTab) -> Self {
-        Self { id: view.host.id.to_string(), name: view.host.name.to_string(), here }
+    pub(super) fn new(seen: &HostSeen, here: HostTab) -> Self {
+        Self { id: seen.host.id.to_string(), name: seen.host.name.to_string(), here }
     }
 
     fn tabs(&self) -> [(String, &'static str, bool); 5] {

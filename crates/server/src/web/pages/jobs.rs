@@ -12,7 +12,7 @@ use super::frame::{Frame, Tab, Visitor};
 use super::parts::{JobLine, Pager};
 use super::table::{Route, look};
 use super::{ROWS, page, words};
-use crate::app::{App, AppError, ErrorKind, JobQuery, ListQuery};
+use crate::app::{App, AppError, JobQuery, ListQuery};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![look("/jobs", jobs)]
@@ -126,24 +126,17 @@ async fn narrowed(
             parameters.iter().filter(|(known, _)| *known != name).copied().collect();
         address("/jobs", &others)
     };
-    let gone = |error: &AppError| error.kind() == ErrorKind::NotFound;
     let mut host = None;
     if let Some(id) = query.host_id {
-        let name = match app.host(id).await {
-            Ok(view) => view.host.name.to_string(),
-            Err(error) if gone(&error) => words::short(&id.to_string()),
-            Err(error) => return Err(error),
-        };
+        let found = app.store().host(id).await?;
+        let name = found.map_or_else(|| words::short(&id.to_string()), |host| host.name.to_string());
         let (id, href) = (id.to_string(), format!("/hosts/{id}"));
         host = Some(Narrowed { id, name, href, without: without("host_id") });
     }
     let mut repo = None;
     if let Some(id) = query.repo_id {
-        let name = match app.repo(id).await {
-            Ok(view) => view.repo.name.to_string(),
-            Err(error) if gone(&error) => words::short(&id.to_string()),
-            Err(error) => return Err(error),
-        };
+        let found = app.store().repo(id).await?;
+        let name = found.map_or_else(|| words::short(&id.to_string()), |repo| repo.name.to_string());
         let (id, href) = (id.to_string(), format!("/repos/{id}"));
         repo = Some(Narrowed { id, name, href, without: without("repo_id") });
     }

@@ -80,14 +80,14 @@ async fn ask_for(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
 async fn preview(visitor: Visitor, ask: Ask) -> Answer {
     let (host_id, id): (HostId, GroupId) = (ask.id("id", "host")?, ask.id("group_id", "source group")?);
     let app = &ask.state.app;
-    let view = app.host(host_id).await?;
+    let seen = app.host_seen(host_id).await?;
     let group = app.group(host_id, id).await?;
     let outcome = outcome(&ask, visitor.frame.now).await?;
     let refresh = outcome.more.is_some().then_some(LOOK);
     page(
         StatusCode::OK,
         &Preview {
-            head: HostHead::new(&view, HostTab::Sources),
+            head: HostHead::new(&seen, HostTab::Sources),
             host: host_id.to_string(),
             group: group.name.to_string(),
             group_href: format!("/hosts/{host_id}/sources/{id}"),

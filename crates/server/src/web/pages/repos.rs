@@ -20,7 +20,7 @@ use super::parts::{JobLine, Moment, Pager, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::{self, Upkeep};
 use super::{ROWS, page, see_other, words};
-use crate::app::{AppError, ErrorKind, JobQuery, ListQuery};
+use crate::app::{AppError, ErrorKind, JobQuery, ListQuery, RepoOverview};
 
 /// Rows of the list of jobs, which is only begun here.
 const BEGUN: u32 = 10;
@@ -129,14 +129,15 @@ async fn show(
     let app = &ask.state.app;
     let frame = visitor.frame;
     let now = frame.now;
-    let view = app.repo(id).await?;
+    let overview = app.repo_overview(id).await?;
     let rows = app.store().attachments_of_repos(&[id]).await.map_err(AppError::from)?;
     let query = JobQuery { repo_id: Some(id), ..JobQuery::default() };
     let jobs = app.jobs(&query, &ListQuery { limit: Some(BEGUN), cursor: None }).await?.items;
     let days = chart::days(Fields::parse(ask.query_text().as_bytes()).text("days"));
     let history = app.stats_history(id, Some(days)).await?.items;
-    let upkeep = Upkeep::of(app, id, &frame).await?;
-    let admin = Credentials::admin(app, id, &frame, typed).await?;
+    let upkeep = Upkeep::of(&overview, &frame);
+    let admin = Credentials::admin(&overview, &frame, typed);
+    let RepoOverview { repo, stats, .. } = overview;
     let runs = |row: &&AttachmentRow| upkeep.is_run_by(row.attachment.host_id);
     let connection = rows.iter().find(runs).cloned().map(|row| user_line(row, true));
     let runner = rows.iter().find(runs).map(|row| row.attachment.id);
@@ -148,18 +149,18 @@ async fn show(
         status,
         &RepoPage {
             id: id.to_string(),
-            name: view.repo.name.to_string(),
-            shell_name: words::quoted(view.repo.name.as_str()),
-            restic_id: view.repo.restic_id.as_ref().map(ToString::to_string),
-            created: Moment::new(view.repo.created_at, now),
+            name: repo.name.to_string(),
+            shell_name: words::quoted(repo.name.as_str()),
+            restic_id: repo.restic_id.as_ref().map(ToString::to_string),
+            created: Moment::new(repo.created_at, now),
             refusal,
-            health: Health::of(&view.stats, now),
+            health: Health::of(&stats, now),
             chart: Chart::new(&history, days, &format!("/repos/{id}"), now),
             connection,
             admin,
             attachments: attachments.collect(),
             jobs: jobs.iter().map(|view| JobLine::new(view, now)).collect(),
-            frame: frame.of(Tab::Repos, view.repo.name.to_string()),
+            frame: frame.of(Tab::Repos, repo.name.to_string()),
             upkeep,
         },
     )

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{HostView, Presence, ScheduleView, ScheduleWrite};
+use restic_manager_core::api::{Presence, ScheduleView, ScheduleWrite};
 use restic_manager_core::id::{GroupId, HostId, RepoId, ScheduleId};
 use restic_manager_core::model::{Role, Schedule, SourceGroup};
 use restic_manager_core::schedule::{Cadence, CronExpr, Zone};
@@ -18,10 +18,8 @@ use super::host_head::{HostHead, HostTab};
 use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other};
-use crate::app::{AppError, ErrorKind, ListQuery};
+use crate::app::{AppError, ErrorKind, HostOverview, HostSeen};
 
-/// Rows of the lists that are shown whole.
-const WHOLE: u32 = 500;
 /// How many firing times are shown.
 const UPCOMING: usize = 5;
 
@@ -63,7 +61,7 @@ struct Line {
 
 /// A host's plan with the names in it.
 struct Plan {
-    view: HostView,
+    seen: HostSeen,
     groups: Vec<SourceGroup>,
     schedules: Vec<ScheduleView>,
     /// The repositories it backs up to.
@@ -73,19 +71,18 @@ struct Plan {
 impl Plan {
     async fn of(ask: &Ask) -> Result<Self, AppError> {
         let app = &ask.state.app;
-        let whole = ListQuery { limit: Some(WHOLE), cursor: None };
         let host_id = ask.param("id").parse::<HostId>();
         let host_id = host_id.map_err(|_| AppError::not_found("host", ask.param("id")))?;
-        let attached = app.attachments(host_id, &whole).await?.items;
+        let HostOverview { seen, groups, schedules, attachments } = app.host_overview(host_id).await?;
         let backs_up = |role: Role| match role {
             Role::Primary | Role::Copy => true,
             Role::Maintenance => false,
         };
         Ok(Self {
-            view: app.host(host_id).await?,
-            groups: app.groups(host_id, &whole).await?.items,
-            schedules: app.schedules(host_id, &whole).await?.items,
-            repos: attached
+            seen,
+            groups,
+            schedules,
+            repos: attachments
                 .into_iter()
                 .filter(|view| backs_up(view.attachment.role))
                 .map(|view| (view.attachment.repo_id, view.repo_name.to_string()))
@@ -121,12 +118,12 @@ async fn list(visitor: Visitor, ask: Ask) -> Answer {
     page(
         StatusCode::OK,
         &Schedules {
-            head: HostHead::new(&plan.view, HostTab::Schedules),
-            id: plan.view.host.id.to_string(),
-            online: plan.view.presence == Presence::Online,
+            head: HostHead::new(&plan.seen, HostTab::Schedules),
+            id: plan.seen.host.id.to_string(),
+            online: plan.seen.presence == Presence::Online,
             has_groups: !plan.groups.is_empty(),
             schedules: plan.schedules.iter().map(|view| plan.line(view, now)).collect(),
-            frame: visitor.frame.of(Tab::Fleet, format!("Schedules of {}", plan.view.host.name)),
+            frame: visitor.frame.of(Tab::Fleet, format!("Schedules of {}", plan.seen.host.name)),
         },
     )
 }
@@ -173,7 +170,7 @@ async fn edit(visitor: Visitor, ask: Ask) -> Answer {
 
 async fn stored(ask: &Ask, plan: &Plan) -> Result<Schedule, super::super::answer::Refusal> {
     let id: ScheduleId = ask.id("schedule_id", "schedule")?;
-    Ok(ask.state.app.schedule(plan.view.host.id, id).await?.schedule)
+    Ok(ask.state.app.schedule(plan.seen.host.id, id).await?.schedule)
 }
 
 async fn create(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
@@ -182,7 +179,7 @@ async fn create(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let Some(write) = write.filter(|_| fields.text("do") != "look") else {
         return show(visitor, &plan, None, form);
     };
-    let host_id = plan.view.host.id;
+    let host_id = plan.seen.host.id;
     match ask.state.app.create_schedule(&visitor.caller, host_id, write).await {
         Ok(_) => Ok(see_other(&format!("/hosts/{host_id}/schedules"))),
         Err(error) => show(visitor, &plan, None, form.refuse(error, &PLACES)?),
@@ -196,7 +193,7 @@ async fn replace(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let Some(write) = write.filter(|_| fields.text("do") != "look") else {
         return show(visitor, &plan, Some(&schedule), form);
     };
-    let host_id = plan.view.host.id;
+    let host_id = plan.seen.host.id;
     match ask.state.app.replace_schedule(&visitor.caller, host_id, schedule.id, write).await {
         Ok(_) => Ok(see_other(&format!("/hosts/{host_id}/schedules"))),
         Err(error) => show(visitor, &plan, Some(&schedule), form.refuse(error, &PLACES)?),
@@ -210,7 +207,7 @@ const PLACES: [(&str, &str); 3] = [("name_taken", "name"), ("group_ids", "group"
 async fn run(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
     let plan = Plan::of(&ask).await?;
     let schedule = stored(&ask, &plan).await?;
-    let (app, host_id) = (&ask.state.app, plan.view.host.id);
+    let (app, host_id) = (&ask.state.app, plan.seen.host.id);
     let mut jobs = Vec::new();
     for group_id in &schedule.group_ids {
         match &schedule.repo_ids {
@@ -232,7 +229,7 @@ async fn run(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
 async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let plan = Plan::of(&ask).await?;
     let schedule = stored(&ask, &plan).await?;
-    let host_id = plan.view.host.id;
+    let host_id = plan.seen.host.id;
     if fields.text("typed") == schedule.name.as_str() {
         ask.state.app.delete_schedule(&visitor.caller, host_id, schedule.id).await?;
         return Ok(see_other(&format!("/hosts/{host_id}/schedules")));
@@ -245,7 +242,7 @@ async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
 
 fn show(visitor: Visitor, plan: &Plan, schedule: Option<&Schedule>, form: Form) -> Answer {
     let now = visitor.frame.now;
-    let host = plan.view.host.id.to_string();
+    let host = plan.seen.host.id.to_string();
     let read = Cadence::of(&form);
     let slots = read.as_ref().map(|cadence| {
         let at = cadence.upcoming(UPCOMING, now);
@@ -256,7 +253,7 @@ fn show(visitor: Visitor, plan: &Plan, schedule: Option<&Schedule>, form: Form) 
     page(
         form.status(),
         &Edit {
-            head: HostHead::new(&plan.view, HostTab::Schedules),
+            head: HostHead::new(&plan.seen, HostTab::Schedules),
             action: match schedule {
                 Some(schedule) => format!("/hosts/{host}/schedules/{}", schedule.id),
                 None => format!("/hosts/{host}/schedules/new"),

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{HostView, Presence, ScheduleView, SourceGroupWrite};
+use restic_manager_core::api::{Presence, ScheduleView, SourceGroupWrite};
 use restic_manager_core::id::{GroupId, HostId};
 use restic_manager_core::model::{BackupOptions, SourceGroup};
 use restic_manager_core::retention::{KeepPolicy, KeepWithin};
@@ -15,14 +15,12 @@ use super::super::table::Answer;
 use super::fields::Fields;
 use super::form::Form;
 use super::frame::{Frame, Tab, Visitor};
-use super::host::{GroupLine, last_backup};
+use super::host::GroupLine;
 use super::host_head::{HostHead, HostTab};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other, words};
-use crate::app::{App, AppError, ErrorKind, ListQuery};
+use crate::app::{App, AppError, ErrorKind, HostOverview};
 
-/// Rows of the lists that are shown whole.
-const WHOLE: u32 = 500;
 /// The dimensions of a policy: field, word.
 const KEEPS: [(&str, &str); 6] = [
     ("last", "newest"),
@@ -66,23 +64,17 @@ struct Line {
 async fn list(visitor: Visitor, ask: Ask) -> Answer {
     let id: HostId = ask.id("id", "host")?;
     let (app, now) = (&ask.state.app, visitor.frame.now);
-    let view = app.host(id).await?;
-    let whole = ListQuery { limit: Some(WHOLE), cursor: None };
-    let groups = app.groups(id, &whole).await?.items;
-    let schedules = app.schedules(id, &whole).await?.items;
-    let mut lines = Vec::with_capacity(groups.len());
-    for group in &groups {
-        let backup = last_backup(app, group, now).await?;
-        lines.push(line(group, &schedules, GroupLine::of(group, backup), now));
-    }
+    let HostOverview { seen, groups, schedules, .. } = app.host_overview(id).await?;
+    let shown = GroupLine::all(app, &groups, now).await?;
+    let lines = groups.iter().zip(shown).map(|(group, shown)| line(group, &schedules, shown, now)).collect();
     page(
         StatusCode::OK,
         &Sources {
-            head: HostHead::new(&view, HostTab::Sources),
+            head: HostHead::new(&seen, HostTab::Sources),
             id: id.to_string(),
-            online: view.presence == Presence::Online,
+            online: seen.presence == Presence::Online,
             groups: lines,
-            frame: visitor.frame.of(Tab::Fleet, format!("Sources of {}", view.host.name)),
+            frame: visitor.frame.of(Tab::Fleet, format!("Sources of {}", seen.host.name)),
         },
     )
 }
@@ -202,9 +194,7 @@ async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
 async fn show(visitor: Visitor, ask: &Ask, group: Option<SourceGroup>, form: Form) -> Answer {
     let host_id: HostId = ask.id("id", "host")?;
     let app: &App = &ask.state.app;
-    let view: HostView = app.host(host_id).await?;
-    let whole = ListQuery { limit: Some(WHOLE), cursor: None };
-    let schedules = app.schedules(host_id, &whole).await?.items;
+    let HostOverview { seen, schedules, .. } = app.host_overview(host_id).await?;
     let mut spare = Form::default();
     let keep = keep(|name| form.value(name).to_owned(), &mut spare);
     let named = group.as_ref().map(|group| group.name.to_string());
@@ -212,7 +202,7 @@ async fn show(visitor: Visitor, ask: &Ask, group: Option<SourceGroup>, form: For
     page(
         form.status(),
         &Edit {
-            head: HostHead::new(&view, HostTab::Sources),
+            head: HostHead::new(&seen, HostTab::Sources),
             host: host_id.to_string(),
             action: match &group {
                 Some(group) => format!("/hosts/{host_id}/sources/{}", group.id),

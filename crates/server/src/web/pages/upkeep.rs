@@ -21,7 +21,7 @@ use super::frame::{Frame, Tab, Visitor};
 use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other, words};
-use crate::app::{App, AppError, ErrorKind, MaintenanceAsk};
+use crate::app::{AppError, ErrorKind, MaintenanceAsk, RepoOverview};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -64,36 +64,28 @@ struct Row {
 
 impl Upkeep {
     /// How the maintenance of a repository stands.
-    pub(super) async fn of(app: &App, id: RepoId, frame: &Frame) -> Result<Self, AppError> {
-        let (why, settings) = (app.why(id).await?, app.maintenance(id).await?);
-        let view = app.store().maintenance_views(&[id]).await?.pop();
-        let view = view.ok_or_else(|| AppError::not_found("repository", id))?;
-        let check_errors = view.check_errors_since.is_some();
-        let runner = match &view.runner {
-            None => None,
-            Some(runner) => Some((app.host(runner.host.id).await?, runner.has_admin_creds)),
-        };
-        let blocked = |kind| match &runner {
+    pub(super) fn of(overview: &RepoOverview, frame: &Frame) -> Self {
+        let RepoOverview { repo, settings, why, check_errors, runner, .. } = overview;
+        let blocked = |kind| match runner {
             None => Some(Hold::NoRunner.sentence()),
-            Some((host, _)) if host.presence != Presence::Online => Some(Hold::HostOffline.sentence()),
-            Some((_, has_admin)) => match kind {
-                MaintenanceKind::Prune if !has_admin => Some(Hold::AdminCredsRequired.sentence()),
-                MaintenanceKind::Prune if check_errors => Some(Hold::CheckErrors.sentence()),
+            Some(runner) if runner.seen.presence != Presence::Online => Some(Hold::HostOffline.sentence()),
+            Some(runner) => match kind {
+                MaintenanceKind::Prune if runner.admin.is_none() => Some(Hold::AdminCredsRequired.sentence()),
+                MaintenanceKind::Prune if *check_errors => Some(Hold::CheckErrors.sentence()),
                 MaintenanceKind::Prune | MaintenanceKind::Forget | MaintenanceKind::Check => None,
             },
         };
         let row = |view: &KindView| row(view, &settings.policy, frame.now, &blocked);
-        Ok(Self {
-            id: id.to_string(),
+        let host = runner.as_ref().map(|runner| &runner.seen.host);
+        Self {
+            id: repo.id.to_string(),
             csrf: frame.csrf().to_owned(),
             rows: why.kinds.iter().map(row).collect(),
-            runner: runner
-                .as_ref()
-                .map(|(host, _)| (host.host.name.to_string(), format!("/hosts/{}", host.host.id))),
-            runner_id: runner.as_ref().map(|(host, _)| host.host.id),
+            runner: host.map(|host| (host.name.to_string(), format!("/hosts/{}", host.id))),
+            runner_id: host.map(|host| host.id),
             subset: settings.policy.check_subset_pct,
-            check_errors,
-        })
+            check_errors: *check_errors,
+        }
     }
 
     /// Whether this is the host that does it.
@@ -193,9 +185,9 @@ struct SettingsPage {
 
 async fn settings(visitor: Visitor, ask: Ask) -> Answer {
     let id: RepoId = ask.id("id", "repository")?;
-    let stored = ask.state.app.maintenance(id).await?;
-    let form = of_settings(&stored);
-    show(visitor, &ask, id, form, Some(&stored)).await
+    let overview = ask.state.app.repo_overview(id).await?;
+    let form = of_settings(&overview.settings);
+    show(visitor, &overview, form, Some(&overview.settings))
 }
 
 async fn save(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
@@ -212,7 +204,8 @@ async fn save(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     }
     let Some(written) = written.filter(|_| fields.text("do") != "look") else {
         let written = self::written(&fields, &mut Form::default());
-        return show(visitor, &ask, id, form, written.as_ref()).await;
+        let overview = ask.state.app.repo_overview(id).await?;
+        return show(visitor, &overview, form, written.as_ref());
     };
     match ask.state.app.put_maintenance(&visitor.caller, id, written).await {
         Ok(_) => Ok(see_other(&format!("/repos/{id}#maintenance"))),
@@ -222,20 +215,19 @@ async fn save(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
                 MaintenanceKind::Prune => ("policy.prune.cron", "prune_cron"),
                 MaintenanceKind::Check => ("policy.check.cron", "check_cron"),
             });
-            show(visitor, &ask, id, form.refuse(error, &places)?, None).await
+            let overview = ask.state.app.repo_overview(id).await?;
+            show(visitor, &overview, form.refuse(error, &places)?, None)
         }
     }
 }
 
-async fn show(
+fn show(
     visitor: Visitor,
-    ask: &Ask,
-    id: RepoId,
+    overview: &RepoOverview,
     form: Form,
     settings: Option<&MaintenanceSettings>,
-) -> Result<warp::reply::Response, Refusal> {
-    let app = &ask.state.app;
-    let name = app.repo(id).await?.repo.name.to_string();
+) -> Answer {
+    let (id, name) = (overview.repo.id.to_string(), overview.repo.name.to_string());
     let now = visitor.frame.now;
     let slots = |kind| {
         let policy = &settings?.policy;
@@ -247,15 +239,8 @@ async fn show(
         .into();
     let status = form.status();
     let frame = visitor.frame.of(Tab::Repos, format!("Maintenance of {name}"));
-    let admin = match app.admin_credential(id).await {
-        Ok(view) => Some(view),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => None,
-        Err(error) => return Err(error.into()),
-    };
-    page(
-        status,
-        &SettingsPage { frame, id: id.to_string(), name, form, kinds, presets: cadence::PRESETS, admin },
-    )
+    let admin = overview.runner.as_ref().and_then(|runner| runner.admin.clone());
+    page(status, &SettingsPage { frame, id, name, form, kinds, presets: cadence::PRESETS, admin })
 }
 
 fn of_settings(settings: &MaintenanceSettings) -> Form {
