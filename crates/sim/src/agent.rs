@@ -173,8 +173,22 @@ impl Host {
             own_at: None,
         });
         self.up_since = Some(now);
+        self.take_in_fires();
         self.take_over(fabric);
         self.look(fabric);
+    }
+
+    /// The agent before this one may have died between the two writings of a fire.
+    fn take_in_fires(&mut self) {
+        let spooled = self.disk.spool.values().filter_map(|message| match message {
+            AgentMessage::ScheduleFire(fire) => Some((fire.schedule_id, fire.slot)),
+            _other => None,
+        });
+        for (schedule_id, slot) in spooled.collect::<BTreeMap<_, _>>() {
+            if self.mind.as_ref().is_some_and(|mind| mind.book.last_fired(schedule_id) != Some(slot)) {
+                self.record(Record::Fired { schedule_id, slot });
+            }
+        }
     }
 
     /// The agent is gone at once; its disk and its restics stay.

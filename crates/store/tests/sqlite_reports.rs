@@ -3,14 +3,17 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
+use std::error::Error;
 use std::sync::Arc;
 
 use restic_manager_core::id::{HostId, SpoolId};
-use restic_manager_core::model::{Job, JobEvent, JobKind, JobState, RunState};
+use restic_manager_core::model::{HostFacts, Job, JobEvent, JobKind, JobState, RunState};
 use restic_manager_store::{
     Applied, DispatchIntent, DispatchOutcome, Effect, Enqueued, FiredRun, JobMove, Reports, SqliteStore,
-    StoreError, Work,
+    StoreError, TakeSession, Work,
 };
+use sqlx::{Connection, SqliteConnection};
+
 use sample::{NOW, audit, fires, job, lines, mint, numbered};
 
 mod sample;
@@ -47,6 +50,59 @@ async fn reports_that_share_a_commit_have_answers_of_their_own() {
         }
     }
     assert_eq!(store.admission_view().await.unwrap().queued.len(), 2 * heard);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hellos_that_share_a_commit_with_one_that_fails_are_taken_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let store = Arc::new(SqliteStore::open(&path).await.unwrap());
+    let repo_id = sample::repo(&*store, "repo").await;
+    let mut hosts = Vec::new();
+    for n in 0..30 {
+        hosts.push(sample::host(&*store, &format!("host{n}"), repo_id).await);
+    }
+    let mut raw = SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.unwrap();
+    sqlx::query(
+        "create trigger broken before update on hosts when new.facts like '%broken%' begin select raise(abort, 'broken'); end",
+    )
+    .execute(&mut raw)
+    .await
+    .unwrap();
+    let mut asked = Vec::new();
+    for (n, host_id) in hosts.into_iter().chain([mint(HostId::mint)]).enumerate() {
+        let machine_id = Some(if n % 5 == 0 { "broken" } else { "sound" }.to_owned());
+        let take = TakeSession {
+            host_id,
+            facts: HostFacts { machine_id, ..HostFacts::default() },
+            spool_id: mint(SpoolId::mint),
+            schedule_version: 0,
+            known_jobs: Vec::new(),
+            claims: Vec::new(),
+            now: NOW,
+        };
+        let (hello, report) = (Arc::clone(&store), Arc::clone(&store));
+        let effects = numbered(1, [fires(host_id, repo_id, 1)]);
+        asked.push((
+            n,
+            tokio::spawn(async move { report.apply(host_id, mint(SpoolId::mint), effects, NOW).await }),
+            tokio::spawn(async move { hello.take_session(take).await }),
+        ));
+    }
+    for (n, reported, taken) in asked {
+        let (reported, taken) = (reported.await.unwrap(), taken.await.unwrap());
+        match (n, reported, taken) {
+            (30, Err(StoreError::Missing { what: "host", .. }), Ok(None)) => {}
+            (_, Ok(applied), Err(error)) if n % 5 == 0 => {
+                assert!(error.source().is_some_and(|cause| cause.to_string().contains("broken")), "{error}");
+                assert_eq!(applied, [Applied::Done]);
+            }
+            (_, Ok(applied), Ok(Some(taken))) => {
+                assert_eq!((applied, taken.epoch), (vec![Applied::Done], 1), "host {n}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

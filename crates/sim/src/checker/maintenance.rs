@@ -57,8 +57,13 @@ fn what_is_wrong(facts: &Facts<'_>, repo: RepoId, kind: JobKind, cadence: &Caden
     if newest_slot < crate::when::BEGIN {
         return None;
     }
-    let newest = jobs.last().map(|job| job.created_at.as_millis());
-    newest.is_none_or(|newest| newest < newest_slot).then(|| {
+    let newest = jobs.last();
+    // While one is under way no other is asked for, however long it takes.
+    let busy_until = newest.map(|job| job.finished_at.map_or(facts.end, |ended| ended.as_millis()));
+    if busy_until.is_some_and(|until| until > facts.end - LATEST) {
+        return None;
+    }
+    newest.is_none_or(|newest| newest.created_at.as_millis() < newest_slot).then(|| {
         let slot = restic_manager_core::time::Timestamp::from_millis(newest_slot);
         format!("nothing was asked for since its slot {slot}")
     })

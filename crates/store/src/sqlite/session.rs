@@ -7,28 +7,29 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance, advance_all};
 use super::rows::{self, json};
-use super::{SqliteStore, adopt, hosts, wake};
+use super::{adopt, hosts, wake};
 use crate::{JobMove, Result, TakeSession, TakenSession};
 
-pub(super) async fn take(store: &SqliteStore, take: TakeSession) -> Result<Option<TakenSession>> {
-    let doing = "take a session";
-    let mut tx = store.write(doing).await?;
-    let Some(epoch) = meet(&mut tx, &take).await? else {
+/// Takes a session within a transaction; none when there is no such host.
+pub(super) async fn take(
+    connection: &mut SqliteConnection,
+    take: &TakeSession,
+) -> Result<Option<TakenSession>> {
+    let Some(epoch) = meet(connection, take).await? else {
         return Ok(None);
     };
     let mut touched = Touched::at(take.now);
-    adopt::adopt(&mut tx, &mut touched, take.host_id, &take.claims).await?;
-    touched.raise(&mut tx).await?;
-    let committed_seq = join_spool(&mut tx, take.host_id, take.spool_id).await?;
-    let (known, unknown): (Vec<Job>, Vec<Job>) = occupying(&mut tx, take.host_id)
+    adopt::adopt(connection, &mut touched, take.host_id, &take.claims).await?;
+    touched.raise(connection).await?;
+    let committed_seq = join_spool(connection, take.host_id, take.spool_id).await?;
+    let (known, unknown): (Vec<Job>, Vec<Job>) = occupying(connection, take.host_id)
         .await?
         .into_iter()
         .partition(|job| take.known_jobs.contains(&job.id));
     let cancel = known.iter().filter(|job| job.cancel_requested_at.is_some()).map(|job| job.id).collect();
-    let (lost, requeued) = judge(&mut tx, &unknown, &take).await?;
-    wake::run_by(&mut tx, take.host_id, take.now).await?;
-    let host = hosts::by_id(&mut tx, take.host_id).await?;
-    tx.commit().await.doing(doing)?;
+    let (lost, requeued) = judge(connection, &unknown, take).await?;
+    wake::run_by(connection, take.host_id, take.now).await?;
+    let host = hosts::by_id(connection, take.host_id).await?;
     Ok(host.map(|host| TakenSession { epoch, committed_seq, host, lost, requeued, cancel }))
 }
 

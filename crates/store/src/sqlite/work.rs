@@ -9,7 +9,7 @@ use sqlx::AssertSqlSafe;
 use super::fault::Doing;
 use super::moves::{OPEN, Touched, Word, advance, advance_all, by_id};
 use super::rows::{self, Fields, JOB, ids};
-use super::{SqliteStore, audit, dispatch, hosts, jobs, plans, reach, repos, session};
+use super::{SqliteStore, audit, dispatch, hosts, jobs, plans, reach, repos};
 use crate::{
     AdmissionView, CancelOutcome, DispatchIntent, DispatchOutcome, DispatchRow, Enqueued, FleetCounts,
     JobFilter, JobMove, JobRow, Listed, PageRequest, QueuedJob, Result, TakeSession, TakenSession, Work,
@@ -164,7 +164,7 @@ impl Work for SqliteStore {
     }
 
     async fn take_session(&self, take: TakeSession) -> Result<Option<TakenSession>> {
-        session::take(self, take).await
+        self.apply.take(take).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<JobRow>> {
