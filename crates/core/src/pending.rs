@@ -218,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_is_given_up_says_why() {
+        let all = [
+            Abandoned::ScheduleGone,
+            Abandoned::ScheduleDisabled,
+            Abandoned::GroupGone,
+            Abandoned::Detached,
+            Abandoned::AttemptsUsedUp,
+        ];
+        let said = all.map(Abandoned::sentence);
+        assert!(said.iter().all(|sentence| sentence.starts_with("its ")));
+        let different: std::collections::BTreeSet<&str> = said.into_iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
+
+    #[test]
     fn an_absent_host_waits_however_late_it_is() {
         let late = PendingView { presence: Presence::Offline, ..planned(1, PendingCause::Lost, NOW - 500) };
         for trigger in [Trigger::Due, Trigger::Hello, Trigger::Asked] {

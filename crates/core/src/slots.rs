@@ -370,4 +370,25 @@ mod tests {
         let lost = r#"{"record":"lost","job_id":"018bcfe5-6800-7101-8101-010101010101"}"#;
         assert_eq!(serde_json::to_string(&serde_json::from_str::<Record>(lost).unwrap()).unwrap(), lost);
     }
+
+    #[test]
+    fn what_the_agent_took_for_itself_is_its_own_after_a_restart_too() {
+        let mut book = SlotBook::default();
+        let record =
+            Record::Claimed { job_id: job(1), run: Some(run(1)), attempt: 2, at: NOW, by: Claimant::Agent };
+        let stored = serde_json::to_string(&record).unwrap();
+        book.take(&serde_json::from_str(&stored).unwrap());
+        assert!(book.own_claim(job(1)).is_some(), "{stored}");
+    }
+
+    #[test]
+    fn a_record_names_the_job_it_speaks_of() {
+        assert_eq!(Record::Opened { mark: String::new() }.job(), None);
+        assert_eq!(Record::Started { job_id: job(1) }.job(), Some(job(1)));
+        assert_eq!(Record::Lost { job_id: job(2), at: None }.job(), Some(job(2)));
+        let mut book = SlotBook::default();
+        claim(&mut book, 3, None, 1, Claimant::Server);
+        finish(&mut book, 3, FinalState::Failed);
+        assert_eq!(book.job(job(3)).map(|entry| entry.job_id), Some(job(3)));
+    }
 }

@@ -112,6 +112,11 @@ fn a_slot_that_fired_in_the_future_holds_until_the_time_is_confirmed() {
     assert_eq!(fires(&plan, &book, &confirmed(MIDNIGHT + 5 * HOUR + MINUTE)).due, []);
     let next = fires(&plan, &book, &confirmed(MIDNIGHT + 6 * HOUR)).due;
     assert_eq!((next[0].slot, next[0].missed), (MIDNIGHT + 6 * HOUR, 0));
+    // One that fired this very moment is none of the future.
+    let mut book = SlotBook::default();
+    fired(&mut book, MIDNIGHT + 5 * HOUR);
+    let clocks = Clocks { confirmed: Some(MIDNIGHT + 4 * HOUR), ..steady(MIDNIGHT + 5 * HOUR) };
+    assert_eq!(fires(&plan, &book, &clocks).due, []);
 }
 
 #[test]
@@ -128,6 +133,8 @@ fn a_machine_that_slept_makes_up_for_the_newest_slot_a_minute_after_it_woke() {
     // One that comes while the machine is awake waits for nothing.
     let just_woke = Clocks { awake_for: 30 * SECOND, ..steady(MIDNIGHT + HOUR) };
     assert_eq!(fires(&plan, &book, &just_woke).due.len(), 1);
+    let with_the_slot = Clocks { awake_for: 30 * SECOND, ..steady(MIDNIGHT + HOUR + 30 * SECOND) };
+    assert_eq!(fires(&plan, &book, &with_the_slot).due.len(), 1, "it woke with the slot");
 }
 
 #[test]
@@ -266,6 +273,9 @@ fn retries_double_end_with_the_groups_number_and_are_the_servers_while_a_session
     assert_eq!(agent.begun(), [(repo_id(1), 3)]);
     agent.now = agent.now - 1;
     assert_eq!(agent.own(), OwnRuns { start: vec![], look_in: Some(1) });
+    agent.away_for = None;
+    assert_eq!(agent.own(), OwnRuns::default(), "the server's, and nothing to look for");
+    agent.away_for = Some(DAY);
     agent.ended(1, 3, FinalState::Failed, OutcomeClass::Unreachable);
     agent.now = agent.now + DAY;
     assert_eq!(agent.own(), OwnRuns::default(), "three attempts were allowed");
@@ -292,10 +302,27 @@ fn only_the_newest_slot_counts_and_only_as_the_schedule_stands() {
     assert!(agent.own().start.iter().all(|own| own.run.slot == MIDNIGHT + 2 * HOUR));
     agent.plan.schedules[0].since = MIDNIGHT + 2 * HOUR + MINUTE;
     assert_eq!(agent.begun(), [], "it was edited since");
+    agent.plan.schedules[0].since = MIDNIGHT + 2 * HOUR;
+    assert_eq!(agent.begun(), [], "it was edited with the slot");
     let mut agent = Agent::after_a_fire();
     agent.away_for = Some(DAY);
     agent.plan.repos.remove(0);
     assert_eq!(agent.begun(), [(repo_id(2), 1)], "the host left a repository");
     agent.plan.groups.clear();
     assert_eq!(agent.begun(), []);
+}
+
+#[test]
+fn each_job_brings_its_own_jitter_the_same_at_every_look() {
+    let mut agent = Agent::after_a_fire();
+    agent.away_for = Some(DAY);
+    agent.claimed(2, 1);
+    let job_id = JobId::mint(MIDNIGHT, [9, 9, 9, 9, 9, 9, 9, 9, 1, 244]);
+    let (run, at) = (Some(Agent::run(1)), agent.now);
+    agent.book.take(&Record::Claimed { job_id, run, attempt: 1, at, by: Claimant::Agent });
+    agent.book.take(&Record::Lost { job_id, at: Some(at) });
+    // Its last two bytes are 500 thousandths: a minute and half of a quarter of it.
+    assert_eq!(agent.own().look_in, Some(67_500));
+    agent.now = agent.now + 67_500;
+    assert_eq!(agent.begun(), [(repo_id(1), 2)]);
 }

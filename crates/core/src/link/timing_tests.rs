@@ -3,9 +3,11 @@
 use super::*;
 use crate::id::JobId;
 use crate::link::pair_tests::{hello, message, welcome};
+use crate::restic::Progress;
 use crate::time::Timestamp;
 use crate::wire::{
-    Ack, AgentMessage, CommandCancel, Decoded, Frame, FrameError, Heartbeat, ServerMessage, Welcome,
+    Ack, AgentMessage, CommandCancel, Decoded, Frame, FrameError, Heartbeat, JobProgress, ServerMessage,
+    Welcome,
 };
 
 /// Long after the beginning of time, so that a sum and a difference are not the same.
@@ -193,6 +195,18 @@ fn a_heartbeat_is_shown_and_answered_with_how_far_things_are_committed() {
     assert_eq!((link.poll(), link.poll()), (Some(ServerAction::Ack(4)), None));
     link.received(Ok(Decoded::Message(Frame::lossy(message(1)))), T);
     assert_eq!((link.poll(), link.poll()), (Some(ServerAction::Show(message(1))), None));
+}
+
+#[test]
+fn a_lossy_message_is_shown_though_somebody_gave_it_a_number() {
+    let mut link = taken(0);
+    let progress = AgentMessage::JobProgress(JobProgress {
+        job_id: JobId::mint(Timestamp::default(), [0; 10]),
+        progress: Progress::default(),
+    });
+    assert!(!progress.is_reliable());
+    link.received(Ok(Decoded::Message(Frame::reliable(1, progress.clone()))), T);
+    assert_eq!((link.poll(), link.poll()), (Some(ServerAction::Show(progress)), None));
 }
 
 #[test]

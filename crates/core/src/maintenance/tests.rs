@@ -86,6 +86,21 @@ fn a_job_in_flight_suppresses_its_kind_however_long_it_takes() {
 }
 
 #[test]
+fn the_newest_job_of_a_kind_is_noted_by_its_kind() {
+    for kind in [MaintenanceKind::Forget, MaintenanceKind::Prune, MaintenanceKind::Check] {
+        let mut view = view();
+        view.set_last(kind, job(at(5, 0, 0), None, JobState::Running));
+        let under_way: Vec<MaintenanceKind> = decide(&view, at(5, 0, 1))
+            .reports
+            .iter()
+            .filter(|report| report.sentence.ends_with("is under way"))
+            .map(|report| report.kind)
+            .collect();
+        assert_eq!(under_way, [kind]);
+    }
+}
+
+#[test]
 fn every_hold_names_its_reason_and_a_missing_credential_never_becomes_a_failed_job() {
     let prune = |change: fn(&mut RepoView)| {
         let mut view = view();

@@ -86,6 +86,7 @@ mod tests {
     fn the_oldest_supported_release_can_do_none_of_the_newer_things() {
         let old = Capabilities::of(Version::OLDEST_SUPPORTED);
         assert!(!old.retry_lock() && !old.rest_environment() && !old.exit_codes() && !old.json_check());
+        assert!(!old.keeps_oldest() && !old.wrong_password_exit_code());
         assert!(!old.json_errors() && !old.json_init() && !old.full_snapshot_id() && !old.handles_sigterm());
     }
 
@@ -93,6 +94,7 @@ mod tests {
     fn each_ability_begins_with_its_release() {
         let of = |minor, patch| Capabilities::of(Version::new(0, minor, patch));
         assert!(!of(15, 2).retry_lock() && of(16, 0).retry_lock());
+        assert!(!of(15, 2).keeps_oldest() && of(16, 0).keeps_oldest());
         assert!(!of(16, 0).rest_environment() && of(16, 1).rest_environment());
         assert!(!of(16, 5).exit_codes() && of(17, 0).exit_codes());
         assert!(!of(17, 0).wrong_password_exit_code() && of(17, 1).wrong_password_exit_code());

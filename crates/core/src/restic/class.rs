@@ -128,4 +128,17 @@ mod tests {
             .collect();
         assert_eq!(retryable, ["locked", "unreachable", "killed"]);
     }
+
+    #[test]
+    fn who_could_not_start_knows_nothing_of_the_storage() {
+        assert_eq!(OutcomeClass::Unreachable.storage_answered(), Some(false));
+        for class in
+            [OutcomeClass::Ok, OutcomeClass::Locked, OutcomeClass::WrongPassword, OutcomeClass::NoSpace]
+        {
+            assert_eq!(class.storage_answered(), Some(true), "{class:?}");
+        }
+        for class in [OutcomeClass::SourceMissing, OutcomeClass::ResticMissing, OutcomeClass::Killed] {
+            assert_eq!(class.storage_answered(), None, "{class:?}");
+        }
+    }
 }

@@ -473,6 +473,19 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_is_called_by_the_words_that_run_it() {
+        let kinds = [Command::Prune, Command::ListLocks, Command::CatConfig, Command::Backup(backup())];
+        for command in kinds {
+            let words = words(&command, new());
+            assert!(words.starts_with(command.kind().as_str()), "{words}");
+        }
+        assert_eq!(
+            backup().includes().iter().map(SourcePath::as_str).collect::<Vec<_>>(),
+            ["/srv", "/etc/x y"]
+        );
+    }
+
+    #[test]
     fn a_backup_names_host_and_tag_and_puts_paths_after_a_double_dash() {
         let mut backup = backup();
         backup.excludes = vec![ExcludePattern::new("*.tmp").unwrap(), ExcludePattern::new("-x").unwrap()];

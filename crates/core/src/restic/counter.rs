@@ -39,9 +39,19 @@ mod tests {
         assert_eq!(parse_counter("[0:03] 37.50%  3 / 8 packs"), counter(Some(37.5), 3));
         assert_eq!(parse_counter("[1:02:03] 100.00%  2 / 2 files deleted"), counter(Some(100.0), 2));
         assert_eq!(parse_counter("[0:01] 12 snapshots"), counter(None, 12));
-        for other in
-            ["", "[", "[]", "[{\"tags\":null}]", "[1]", "[0:03]", "[0:03] x%  1 / 2", "[0:03] packs", "done"]
-        {
+        for other in [
+            "",
+            "[",
+            "[]",
+            "[{\"tags\":null}]",
+            "[1]",
+            "[0:03]",
+            "[0:03] x%  1 / 2",
+            "[0:03] packs",
+            "done",
+            "[a:3] 12 packs",
+            "[03] 12 packs",
+        ] {
             assert_eq!(parse_counter(other), None, "{other}");
         }
     }

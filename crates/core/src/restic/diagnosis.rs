@@ -210,6 +210,29 @@ mod tests {
             assert_eq!(trouble(line), Some(expected), "{line}");
         }
         assert_eq!(trouble("unexpected HTTP response (404): 404 Not Found"), None);
+        assert_eq!(trouble("tree 67de: connection refused"), Some(Trouble::Unreachable));
+        assert_eq!(trouble("reading file \"a\": connection refused"), Some(Trouble::Unreachable));
         assert_eq!(trouble("ReadFull: unexpected EOF"), None);
+    }
+
+    #[test]
+    fn a_server_that_is_overwhelmed_is_out_of_reach() {
+        for line in ["unexpected HTTP response (429): x", "server response unexpected: x (504)"] {
+            assert_eq!(trouble(line), Some(Trouble::Unreachable), "{line}");
+        }
+        for line in ["blob (503)", "unexpected HTTP response (418): x"] {
+            assert_eq!(trouble(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_interrupt_is_both_a_signal_and_a_cancelled_end() {
+        let signal = "signal interrupt received, cleaning up\n";
+        let interrupted = |text: &str| Diagnosis::of(text).was_interrupted();
+        assert!(interrupted(&format!("{signal}Fatal: unable to save: context canceled\n")));
+        assert!(!interrupted(&format!("{signal}Fatal: no space\n")));
+        assert!(!interrupted("Fatal: unable to save: context canceled\n"));
+        assert!(!interrupted("signal lost\nFatal: context canceled\n"));
+        assert!(!interrupted("nothing received, cleaning up\nFatal: context canceled\n"));
     }
 }

@@ -243,6 +243,9 @@ mod tests {
         let mut given = Given::new("/srv/r");
         given.rest_user = Some("agent".into());
         assert_eq!(given.environment(), Err(EnvironmentError::LoginWithoutRestServer));
+        let mut given = Given::new("/srv/r");
+        given.rest_password = Some(Secret::new("pw"));
+        assert_eq!(given.environment(), Err(EnvironmentError::LoginWithoutRestServer));
         let mut given = Given::new("rest:http://h/");
         given.rest_password = Some(Secret::new("pw"));
         assert_eq!(given.environment(), Err(EnvironmentError::PasswordWithoutUser));

@@ -103,15 +103,30 @@ mod tests {
         }
         assert_eq!(facts.unreadable_items, 30_000);
         assert_eq!(facts.seen.len(), SEEN);
+        facts.observe(Stream::Stderr, &item("/1", "archival"));
+        facts.observe(Stream::Stderr, &item("/new", "scan"));
+        assert_eq!(facts.unreadable_items, 30_000, "known, or to be named again when it is read");
     }
 
     #[test]
     fn missing_includes_are_those_found_before_and_those_restic_names() {
         let mut facts = Facts::with_missing_includes(["/x".to_owned()]);
+        assert_eq!(facts.missing_includes.iter().collect::<Vec<_>>(), ["/x"]);
         facts.observe(Stream::Stderr, b"/y does not exist, skipping\n");
         facts.observe(Stream::Stderr, b"/x does not exist, skipping\n");
         facts.observe(Stream::Stdout, b"/z does not exist, skipping\n");
         assert_eq!(facts.missing_includes.iter().collect::<Vec<_>>(), ["/x", "/y"]);
+    }
+
+    #[test]
+    fn the_tail_is_cut_only_when_it_is_longer_than_allowed() {
+        let mut facts = Facts::default();
+        for _ in 0..2 * TAIL / 1_024 {
+            facts.observe(Stream::Stderr, "x".repeat(1_023).as_bytes());
+        }
+        assert_eq!(facts.stderr_tail.len(), 2 * TAIL);
+        facts.observe(Stream::Stderr, b"last");
+        assert!((TAIL - 1_024..=TAIL).contains(&facts.stderr_tail.len()), "{}", facts.stderr_tail.len());
     }
 
     #[test]

@@ -111,6 +111,10 @@ mod tests {
             assert_eq!(groups[0].reasons_of(&id(2)), ["two"]);
             assert!(groups[0].reasons_of(&id(3)).is_empty());
         }
+        // What is said by name of one is not said of another of the same time.
+        let of_a = format!(r#"{{"snapshot":{{{a}}},"matches":["one"]}}"#);
+        let text = format!(r#"[{{"keep":[{{{a}}},{{{b}}}],"remove":null,"reasons":[{of_a}]}}]"#);
+        assert!(parse_forget(&text).unwrap()[0].reasons_of(&id(2)).is_empty());
     }
 
     #[test]

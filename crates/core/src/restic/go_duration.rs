@@ -52,11 +52,25 @@ mod tests {
         assert_eq!(parse_millis("552.330144ms"), Some(552));
         assert_eq!(parse_millis("12µs"), Some(0));
         assert_eq!(parse_millis("0s"), Some(0));
+        assert_eq!(parse_millis("1500000ns"), Some(1));
     }
 
     #[test]
     fn what_go_does_not_print_is_no_duration() {
-        for text in ["", "-", "5", "s", "5x", "1.2.3s", "h5", "9999999999999999999999h", "é", "5 s"] {
+        for text in [
+            "",
+            "-",
+            "5",
+            "s",
+            "5x",
+            "1.2.3s",
+            "h5",
+            "9999999999999999999999h",
+            "4611686018427387904ms",
+            "5000000000000000000ms",
+            "é",
+            "5 s",
+        ] {
             assert_eq!(parse_millis(text), None, "{text}");
         }
     }

@@ -361,6 +361,12 @@ mod tests {
         )
     }
 
+    #[test]
+    fn a_stretch_is_told_unit_by_unit() {
+        let within: KeepWithin = "2y14m7d3h".parse().unwrap();
+        assert_eq!((within.years(), within.months(), within.days(), within.hours()), (2, 14, 7, 3));
+    }
+
     proptest! {
         #[test]
         fn json_reads_back_and_arguments_are_pairs_of_flag_and_value(keep in any_policy()) {

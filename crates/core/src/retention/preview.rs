@@ -230,10 +230,7 @@ fn from_offset(civil: DateTime, newest: SnapshotTime) -> Option<Instant> {
 fn from_wall_clock(civil: DateTime, zone: &Zone) -> Option<Instant> {
     let as_utc = Offset::UTC.to_timestamp(civil).ok()?;
     let guess = zone.as_jiff().to_offset(as_utc);
-    let offset = match guess.seconds() {
-        0 => guess,
-        _ => zone.as_jiff().to_offset(guess.to_timestamp(civil).ok()?),
-    };
+    let offset = zone.as_jiff().to_offset(guess.to_timestamp(civil).ok()?);
     offset.to_timestamp(civil).ok()
 }
 
@@ -298,6 +295,26 @@ mod tests {
     }
 
     #[test]
+    fn years_and_months_are_taken_from_the_calendar() {
+        let times = ["2026-03-31T12:00:00Z", "2024-01-31T12:00:00.000000001Z", "2024-01-31T12:00:00Z"];
+        let told = told(r#"{"within":"1y14m"}"#, &times, "UTC", LATE);
+        assert!(told[1].ends_with("within 1y14m") && told[2].ends_with("goes"), "{told:?}");
+    }
+
+    #[test]
+    fn a_release_before_0_16_lets_the_oldest_make_up_for_nothing() {
+        let listed = snapshots(&["2026-01-02T08:00:00Z", "2026-01-01T09:00:00Z", "2026-01-01T08:00:00Z"]);
+        let keep = serde_json::from_str(r#"{"daily":3}"#).unwrap();
+        let goes = |restic: Version| -> Vec<bool> {
+            let machine = Machine { restic, zone: Zone::UTC };
+            let now = Timestamp::from_millis(1_800_000_000_000);
+            preview(&keep, &listed, &machine, now).iter().map(Verdict::goes).collect()
+        };
+        assert_eq!(goes(Version::new(0, 15, 2)), [false, false, true]);
+        assert_eq!(goes(Version::new(0, 16, 0)), [false, false, false]);
+    }
+
+    #[test]
     fn within_counts_on_the_wall_clock_of_the_machine_that_made_the_newest() {
         // Berlin changes its clocks on 29 March 2026: a day back is 23 hours there, 24 anywhere else.
         let times = ["2026-03-29T12:00:00+02:00", "2026-03-28T11:30:00+01:00"];
@@ -311,6 +328,10 @@ mod tests {
         let told_at = |now| told(r#"{"within":"2d"}"#, &times, "UTC", now);
         assert!(told_at("2026-02-01T00:00:00Z").iter().all(|line| line.contains("within 2d")));
         assert!(told_at("2027-02-01T00:00:00Z")[1].ends_with("goes"));
+        assert!(
+            told_at("2026-06-02T00:00:00Z").iter().all(|line| line.contains("within 2d")),
+            "this very instant"
+        );
         assert!(told_at("2020-01-01T00:00:00Z").iter().all(|line| line.contains("within 2d")));
     }
 
