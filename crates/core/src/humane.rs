@@ -120,6 +120,19 @@ mod tests {
     }
 
     #[test]
+    fn a_size_just_below_a_unit_is_rounded_into_it() {
+        let said: Vec<String> = [1_048_524, 1_048_525, u64::MAX / 1_024].map(size).into();
+        assert_eq!(said, ["1023.9 KiB", "1.0 MiB", "16.0 PiB"]);
+    }
+
+    #[test]
+    fn sentences_begin_with_a_capital_and_go_on_with_what_a_job_did() {
+        assert_eq!(capitalised("the backup"), "The backup");
+        assert_eq!((capitalised("éa"), capitalised("")), ("Éa".to_owned(), String::new()));
+        assert_eq!((does(JobState::Queued), does(JobState::Cancelled)), ("waits", "was cancelled"));
+    }
+
+    #[test]
     fn nouns_follow_their_number() {
         assert_eq!((count(1, "host"), count(0, "repository")), ("1 host".into(), "0 repositories".into()));
     }
