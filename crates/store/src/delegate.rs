@@ -112,7 +112,7 @@ macro_rules! delegate_one {
             fn hosts_without_restic(limit: u32) -> Vec<Host>;
             fn unmended(since: Timestamp, limit: u32) -> Vec<JobRow>;
             fn attempts(run_id: RunId) -> Vec<JobRow>;
-            fn job_days(of: DaysOf, kind: JobKind, since: Timestamp) -> Vec<JobDay>;
+            fn job_days(of: DaysOf, kind: JobKind, within: Range<Timestamp>) -> Vec<JobDay>;
         }
     };
     (Maintenance, $layer:ty, $inner:ident, $before:tt) => {
@@ -227,6 +227,8 @@ macro_rules! delegate_before {
 /// All that the signatures name.
 #[doc(hidden)]
 pub mod names {
+    pub use std::ops::Range;
+
     pub use async_trait::async_trait;
     pub use restic_manager_core::announce::{AgentKey, Challenge};
     pub use restic_manager_core::api::{StatsDay, TokenInfo};

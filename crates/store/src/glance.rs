@@ -1,5 +1,7 @@
 //! What pages that show many things at once are made of: each read is one statement, however many rows a page has.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
@@ -62,6 +64,7 @@ pub trait Glance: Send + Sync {
     async fn unmended(&self, since: Timestamp, limit: u32) -> Result<Vec<JobRow>>;
     /// The jobs of a run, by their attempt.
     async fn attempts(&self, run_id: RunId) -> Result<Vec<JobRow>>;
-    /// How the jobs of a kind stand that were asked for from the day of `since` on, by day, then by the state's name.
-    async fn job_days(&self, of: DaysOf, kind: JobKind, since: Timestamp) -> Result<Vec<JobDay>>;
+    /// How the jobs of a kind stand that were asked for from the day on in which `within` begins, and before its end; by day, then by
+    /// the state's name.
+    async fn job_days(&self, of: DaysOf, kind: JobKind, within: Range<Timestamp>) -> Result<Vec<JobDay>>;
 }

@@ -1,6 +1,7 @@
 //! What the pages show at a glance: many hosts at once, in a number of reads that does not grow with them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -146,7 +147,7 @@ impl App {
         Ok(rows.into_iter().map(|row| self.job_view(row)).collect())
     }
 
-    /// How the jobs of a kind stand that were asked for since, day by day.
+    /// How the jobs of a kind stand that were asked for within a stretch of time, day by day.
     ///
     /// # Errors
     ///
@@ -155,9 +156,9 @@ impl App {
         &self,
         of: DaysOf,
         kind: JobKind,
-        since: Timestamp,
+        within: Range<Timestamp>,
     ) -> Result<Vec<JobDay>, AppError> {
-        Ok(self.store.job_days(of, kind, since).await?)
+        Ok(self.store.job_days(of, kind, within).await?)
     }
 
     async fn host_filter(&self, query: &FleetQuery) -> Result<HostFilter, AppError> {

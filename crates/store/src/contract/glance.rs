@@ -178,11 +178,14 @@ pub async fn the_jobs_of_days(store: &Arc<dyn Store>) {
     queued(store, JobKind::Stats, &web, &repo).await;
     let row = |state, jobs| JobDay { day, state, jobs };
     let of_web = [row(JobState::Failed, 1), row(JobState::Running, 1), row(JobState::Succeeded, 2)];
-    let found = store.job_days(DaysOf::Host(web.id), JobKind::Check, at(0)).await.unwrap();
+    let days = |from: i64, to: i64| day + from * DAY..day + to * DAY;
+    let found = store.job_days(DaysOf::Host(web.id), JobKind::Check, at(0)..day + DAY).await.unwrap();
     assert_eq!(found, of_web);
     let mut of_repo = of_web.to_vec();
     of_repo.insert(0, row(JobState::Cancelled, 1));
-    let found = store.job_days(DaysOf::Repo(repo.id), JobKind::Check, at(0)).await.unwrap();
+    let found = store.job_days(DaysOf::Repo(repo.id), JobKind::Check, days(0, 1)).await.unwrap();
     assert_eq!(found, of_repo);
-    assert!(store.job_days(DaysOf::Host(web.id), JobKind::Check, day + DAY).await.unwrap().is_empty());
+    for others in [days(1, 2), days(-1, 0)] {
+        assert!(store.job_days(DaysOf::Host(web.id), JobKind::Check, others).await.unwrap().is_empty());
+    }
 }

@@ -1,6 +1,7 @@
 //! Bulk reads for pages.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
@@ -93,16 +94,17 @@ impl Glance for MemoryStore {
         Ok(found.into_iter().map(|job| state.job_row(job)).collect())
     }
 
-    async fn job_days(&self, of: DaysOf, kind: JobKind, since: Timestamp) -> Result<Vec<JobDay>> {
+    async fn job_days(&self, of: DaysOf, kind: JobKind, within: Range<Timestamp>) -> Result<Vec<JobDay>> {
         let state = self.state();
         let wanted = |job: &&Job| match of {
             DaysOf::Host(id) => job.host_id == id,
             DaysOf::Repo(id) => job.repo_id == id,
         };
         let mut days: BTreeMap<(Timestamp, &str), JobDay> = BTreeMap::new();
+        let within = day_of(within.start)..within.end;
         for job in state.jobs.all().filter(wanted) {
             let day = day_of(job.created_at);
-            if job.kind == kind && day >= day_of(since) {
+            if job.kind == kind && within.contains(&job.created_at) {
                 let entry = days.entry((day, job.state.as_str()));
                 entry.or_insert(JobDay { day, state: job.state, jobs: 0 }).jobs += 1;
             }

@@ -1,5 +1,7 @@
 //! Bulk reads for pages.
 
+use std::ops::Range;
+
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
@@ -66,7 +68,7 @@ pub(super) fn open_jobs_sql() -> String {
     )
 }
 
-/// The statement of the days of a host's or a repository's jobs; `?1` whose, `?2` the kind, `?3` the first day.
+/// The statement of the days of a host's or a repository's jobs; `?1` whose, `?2` the kind, `?3` the first day, `?4` the end.
 pub(super) fn job_days_sql(of: DaysOf) -> String {
     let (index, column) = match of {
         DaysOf::Host(_) => ("jobs_of_host", "host_id"),
@@ -74,7 +76,7 @@ pub(super) fn job_days_sql(of: DaysOf) -> String {
     };
     format!(
         "select created_at / {DAY} * {DAY} as day, state, count(*) as jobs from jobs indexed by {index} \
-         where {column} = ?1 and kind = ?2 and created_at >= ?3 group by 1, 2 order by 1, 2"
+         where {column} = ?1 and kind = ?2 and created_at >= ?3 and created_at < ?4 group by 1, 2 order by 1, 2"
     )
 }
 
@@ -192,7 +194,7 @@ impl Glance for SqliteStore {
         found.iter().map(rows::job_row).collect()
     }
 
-    async fn job_days(&self, of: DaysOf, kind: JobKind, since: Timestamp) -> Result<Vec<JobDay>> {
+    async fn job_days(&self, of: DaysOf, kind: JobKind, within: Range<Timestamp>) -> Result<Vec<JobDay>> {
         let id = match of {
             DaysOf::Host(id) => id.to_string(),
             DaysOf::Repo(id) => id.to_string(),
@@ -200,7 +202,8 @@ impl Glance for SqliteStore {
         let found = sqlx::query(AssertSqlSafe(job_days_sql(of)))
             .bind(id)
             .bind(kind.as_str())
-            .bind(day_of(since).as_millis())
+            .bind(day_of(within.start).as_millis())
+            .bind(within.end.as_millis())
             .fetch_all(&self.readers)
             .await
             .doing("count the jobs of days")?;

@@ -5,9 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use askama::Template;
 use askama::filters::HtmlSafe;
 use restic_manager_core::model::JobState;
-use restic_manager_core::time::{DAY, Timestamp};
+use restic_manager_core::time::Timestamp;
 use restic_manager_store::JobDay;
 
+use super::dates::{self, Month};
+use super::month::month_path;
 use super::words;
 
 /// Weeks that are shown: a year.
@@ -15,18 +17,19 @@ const WEEKS: i64 = 53;
 /// The edge of a day and the space around it.
 const STEP: i64 = 13;
 /// 1970-01-01 was a Thursday; weeks begin with a Monday.
-const DAYS_BEFORE_MONDAY: i64 = 3;
+pub(super) const DAYS_BEFORE_MONDAY: i64 = 3;
 
 /// A year of days, weeks from left to right, Monday on top.
 #[derive(Debug, Template)]
 #[template(
     ext = "html",
-    source = r#"<div class="calendar" tabindex="0" role="region" aria-label="{{ label }}"><svg viewBox="0 0 {{ width }} 110" role="group" aria-label="{{ label }}">{% for (x, name) in months %}<text x="{{ x }}" y="9">{{ name }}</text>{% endfor %}{% for day in days %}{% if let Some(href) = day.href %}<a href="{{ href }}" aria-label="{{ day.title }}"><rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect></a>{% else %}<rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect>{% endif %}{% endfor %}</svg></div><p class="legend" aria-hidden="true"><span class="key d-ok">succeeded</span><span class="key d-warn">warning</span><span class="key d-bad">failed</span><span class="key d-missed">missed</span><span class="key d-none">nothing ran</span></p>"#
+    source = r#"<div class="calendar" tabindex="0" role="region" aria-label="{{ label }}"><svg viewBox="0 0 {{ width }} 110" role="group" aria-label="{{ label }}">{% for (x, name, href) in months %}<a href="{{ href }}" aria-label="{{ name }}, day by day"><text x="{{ x }}" y="9">{{ name[..3] }}</text></a>{% endfor %}{% for day in days %}{% if let Some(href) = day.href %}<a href="{{ href }}" aria-label="{{ day.title }}"><rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect></a>{% else %}<rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect>{% endif %}{% endfor %}</svg></div><p class="legend" aria-hidden="true"><span class="key d-ok">succeeded</span><span class="key d-warn">warning</span><span class="key d-bad">failed</span><span class="key d-missed">missed</span><span class="key d-none">nothing ran</span></p>"#
 )]
 pub(super) struct Calendar {
     label: String,
     width: i64,
-    months: Vec<(i64, &'static str)>,
+    /// Left edge, name, and the way to its days.
+    months: Vec<(i64, &'static str, String)>,
     days: Vec<Day>,
 }
 
@@ -43,7 +46,7 @@ struct Day {
 
 /// How a day went, the worst last.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
+pub(super) struct Tally {
     open: u64,
     good: u64,
     warned: u64,
@@ -63,10 +66,11 @@ impl Tally {
         *count += jobs;
     }
 
-    fn class(self, missed: bool) -> &'static str {
+    /// The class in the style sheet.
+    pub(super) fn class(self, missed: bool) -> &'static str {
         match self {
             Self { failed: 1.., .. } => "d-bad",
-            Self { good: 0, warned: 0, .. } if missed => "d-missed",
+            Self { .. } if self.is_missed(missed) => "d-missed",
             Self { warned: 1.., .. } => "d-warn",
             Self { good: 1.., .. } => "d-ok",
             Self { open: 1.., .. } => "d-live",
@@ -75,54 +79,70 @@ impl Tally {
         }
     }
 
-    fn words(self, missed: bool) -> String {
+    /// How many went how, the worst first; each with its class. What was missed has no number.
+    pub(super) fn counts(self, missed: bool) -> Vec<(String, &'static str, &'static str)> {
         let counts = [
-            (self.failed, "failed"),
-            (self.warned, "with a warning"),
-            (self.good, "succeeded"),
-            (self.stopped, "stopped"),
-            (self.open, "not over"),
+            (self.failed, "failed", "d-bad"),
+            (self.warned, "with a warning", "d-warn"),
+            (self.good, "succeeded", "d-ok"),
+            (self.stopped, "stopped", "d-off"),
+            (self.open, "not over", "d-live"),
         ];
-        let mut parts: Vec<String> = counts
+        let missed = self.is_missed(missed).then(|| (String::new(), "missed", "d-missed"));
+        let some = counts.into_iter().filter(|(count, ..)| *count > 0);
+        missed
             .into_iter()
-            .filter(|(count, _)| *count > 0)
-            .map(|(count, word)| format!("{} {word}", words::number(count)))
-            .collect();
-        if missed && self.good + self.warned == 0 {
-            parts.insert(0, "missed: a schedule was due and nothing succeeded".to_owned());
-        }
+            .chain(some.map(|(count, word, class)| (words::number(count), word, class)))
+            .collect()
+    }
+
+    /// The whole in a sentence.
+    pub(super) fn words(self, missed: bool) -> String {
+        let said = |(count, word, _): (String, &str, &str)| match count.as_str() {
+            "" => "missed: a schedule was due and nothing succeeded".to_owned(),
+            count => format!("{count} {word}"),
+        };
+        let parts: Vec<String> = self.counts(missed).into_iter().map(said).collect();
         if parts.is_empty() { "nothing ran".to_owned() } else { parts.join(", ") }
     }
+
+    const fn is_missed(self, due: bool) -> bool {
+        due && self.good + self.warned == 0
+    }
+}
+
+/// The days of which anything is counted.
+pub(super) fn tallies(counted: &[JobDay]) -> BTreeMap<i64, Tally> {
+    let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
+    for row in counted {
+        tallies.entry(dates::day_of(row.day)).or_default().add(row.state, row.jobs);
+    }
+    tallies
 }
 
 impl Calendar {
     /// The first day that is shown of the year up to `now`.
     pub(super) fn since(now: Timestamp) -> Timestamp {
-        Timestamp::from_millis(first_day(now) * DAY)
+        dates::begin(first_day(now))
     }
 
-    /// The year up to `now`. On the days in `due` a schedule wanted a run; `href` leads to the jobs of a day.
+    /// The year up to `now`, on the page at `path`. On the days in `due` a schedule wanted a run.
     pub(super) fn new(
         what: &str,
         counted: &[JobDay],
         due: &BTreeSet<i64>,
-        href: impl Fn(i64) -> String,
+        path: &str,
         now: Timestamp,
     ) -> Self {
-        let mut tallies: BTreeMap<i64, Tally> = BTreeMap::new();
-        for row in counted {
-            let day = row.day.as_millis().div_euclid(DAY);
-            tallies.entry(day).or_default().add(row.state, row.jobs);
-        }
-        let (first, today) = (first_day(now), now.as_millis().div_euclid(DAY));
+        let tallies = tallies(counted);
+        let (first, today) = (first_day(now), dates::day_of(now));
         let mut months = Vec::new();
         let mut days = Vec::new();
         for day in first..=today {
             let (week, weekday) = ((day - first) / 7, (day - first) % 7);
-            let date = words::exact(Timestamp::from_millis(day * DAY));
-            let date = date.get(..10).unwrap_or(&date).to_owned();
-            if weekday == 0 && date.get(8..).is_some_and(|day| day <= "07") {
-                months.push((week * STEP, month(&date)));
+            let (date, month) = (dates::date(day), Month::of(day));
+            if weekday == 0 && day < month.first() + 7 {
+                months.push((week * STEP, month.name(), month_path(path, month)));
             }
             let tally = tallies.get(&day).copied();
             // The day that goes on may still bring what is due.
@@ -133,7 +153,7 @@ impl Calendar {
                 y: 16 + weekday * STEP,
                 class: told.class(missed),
                 title: format!("{date}: {}", told.words(missed)),
-                href: (tally.is_some() || missed).then(|| href(day)),
+                href: (tally.is_some() || missed).then(|| format!("{path}?day={date}#jobs")),
             });
         }
         Self { label: format!("{what}, the days of a year"), width: WEEKS * STEP, months, days }
@@ -142,16 +162,9 @@ impl Calendar {
 
 /// The Monday with which the year up to `now` begins, in days since 1970.
 fn first_day(now: Timestamp) -> i64 {
-    let today = now.as_millis().div_euclid(DAY);
+    let today = dates::day_of(now);
     let monday = today - (today + DAYS_BEFORE_MONDAY).rem_euclid(7);
     monday - (WEEKS - 1) * 7
-}
-
-fn month(date: &str) -> &'static str {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let number: Option<usize> = date.get(5..7).and_then(|month| month.parse().ok());
-    number.and_then(|number| MONTHS.get(number.wrapping_sub(1))).copied().unwrap_or("")
 }
 
 #[cfg(test)]
@@ -162,15 +175,15 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
     fn year(counted: &[(i64, JobState, u64)], due: &[i64]) -> Calendar {
-        let today = NOW.as_millis().div_euclid(DAY);
+        let today = dates::day_of(NOW);
         let row = |(ago, state, jobs): &(i64, JobState, u64)| JobDay {
-            day: Timestamp::from_millis((today - ago) * DAY),
+            day: dates::begin(today - ago),
             state: *state,
             jobs: *jobs,
         };
         let counted: Vec<JobDay> = counted.iter().map(row).collect();
         let due: BTreeSet<i64> = due.iter().map(|ago| today - ago).collect();
-        Calendar::new("Backups of web1", &counted, &due, |day| format!("/jobs?day={day}"), NOW)
+        Calendar::new("Backups of web1", &counted, &due, "/x/jobs", NOW)
     }
 
     fn ago(calendar: &Calendar, days: usize) -> &Day {
@@ -186,6 +199,8 @@ mod tests {
         assert_eq!((last.x, last.y), (52 * STEP, 16 + 2 * STEP));
         assert!(last.title.starts_with("2026-11-18"), "{}", last.title);
         assert_eq!(calendar.months.len(), 12);
+        let (_, name, href) = &calendar.months[11];
+        assert_eq!((*name, href.as_str()), ("November", "/x/jobs?month=2026-11"));
     }
 
     #[test]

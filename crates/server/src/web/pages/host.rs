@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{AttachmentView, Presence, ScheduleView, SnapshotView};
+use restic_manager_core::api::{AttachmentView, Presence, ScheduleView};
 use restic_manager_core::id::{GroupId, HostId, RepoId};
 use restic_manager_core::model::{AppendOnly, CredentialInfo, CredentialKind, Role, SourceGroup};
 use restic_manager_core::time::Timestamp;
@@ -13,7 +13,9 @@ use super::super::ask::Ask;
 use super::super::table::Answer;
 use super::fields::{Fields, address};
 use super::frame::{Frame, Tab, Visitor};
+use super::host_head::{HostTab, HostTabs};
 use super::parts::{JobLine, Mark, Moment, Prose};
+use super::snapshots::SnapshotLine;
 use super::table::{Route, act, look};
 use super::{page, see_other, words};
 use crate::app::{App, AppError, HostOverview, HostSeen, JobQuery, ListQuery};
@@ -34,6 +36,7 @@ struct HostPage {
     /// The name for a command.
     shell_name: String,
     presence: Mark,
+    tabs: HostTabs,
     online: bool,
     seen: Moment,
     tags: Vec<(String, String)>,
@@ -81,18 +84,6 @@ struct ScheduleLine {
     next: Option<Moment>,
 }
 
-struct SnapshotLine {
-    id: String,
-    short: String,
-    time: Moment,
-    group: Option<String>,
-    tags: Vec<String>,
-    paths: Vec<String>,
-    size: Option<String>,
-    files: Option<String>,
-    repo: String,
-}
-
 async fn host(visitor: Visitor, ask: Ask) -> Answer {
     let id: HostId = ask.id("id", "host")?;
     let now = visitor.frame.now;
@@ -104,6 +95,7 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
 
     let names = Names::of(&groups, &attachments);
     let group_lines = GroupLine::all(app, &groups, now).await?;
+    let tabs = HostTabs::new(&seen, HostTab::Overview);
     let HostSeen { host, presence } = seen;
     let plan =
         (host.schedule_version > host.schedule_version_acked && presence != Presence::NeverSeen).then(|| {
@@ -116,6 +108,7 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
             name: host.name.to_string(),
             shell_name: words::quoted(host.name.as_str()),
             presence: Mark::presence(presence).boxed(),
+            tabs,
             online: presence == Presence::Online,
             seen: Moment::or(host.last_seen_at, now, "never"),
             tags: host
@@ -130,7 +123,7 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
             attachments: attachments.into_iter().map(attachment_line).collect(),
             groups: group_lines,
             schedules: schedules.into_iter().map(|view| schedule_line(&view, &names, now)).collect(),
-            snapshots: snapshots.into_iter().map(|view| snapshot_line(view, &names, now)).collect(),
+            snapshots: snapshots.into_iter().map(|view| SnapshotLine::new(view, id, &names, now)).collect(),
             jobs: jobs.iter().map(|view| JobLine::new(view, now)).collect(),
             frame: visitor.frame.of(Tab::Fleet, host.name.to_string()),
         },
@@ -143,18 +136,18 @@ async fn run(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
     let accepted = ask.state.app.run_group(&visitor.caller, host_id, group_id, None).await?;
     match accepted.as_slice() {
         [only] => Ok(see_other(&format!("/jobs/{}", only.job_id))),
-        _ => Ok(see_other(&format!("/jobs?host_id={host_id}"))),
+        _ => Ok(see_other(&format!("/hosts/{host_id}/jobs"))),
     }
 }
 
 /// The names behind the ids of a host's plan.
-struct Names {
-    groups: BTreeMap<GroupId, String>,
-    repos: BTreeMap<RepoId, String>,
+pub(super) struct Names {
+    pub(super) groups: BTreeMap<GroupId, String>,
+    pub(super) repos: BTreeMap<RepoId, String>,
 }
 
 impl Names {
-    fn of(groups: &[SourceGroup], attachments: &[AttachmentView]) -> Self {
+    pub(super) fn of(groups: &[SourceGroup], attachments: &[AttachmentView]) -> Self {
         Self {
             groups: groups.iter().map(|group| (group.id, group.name.to_string())).collect(),
             repos: attachments
@@ -164,7 +157,7 @@ impl Names {
         }
     }
 
-    fn repo(&self, id: RepoId) -> String {
+    pub(super) fn repo(&self, id: RepoId) -> String {
         self.repos.get(&id).cloned().unwrap_or_else(|| words::short(&id.to_string()))
     }
 }
@@ -278,21 +271,5 @@ fn schedule_line(view: &ScheduleView, names: &Names, now: Timestamp) -> Schedule
         repos: schedule.repo_ids.as_ref().map(|ids| ids.iter().map(|id| names.repo(*id)).collect()),
         slots: view.upcoming.iter().map(|at| Moment::slot(*at, &schedule.timezone)).collect(),
         next: view.upcoming.first().map(|at| Moment::new(*at, now)),
-    }
-}
-
-fn snapshot_line(view: SnapshotView, names: &Names, now: Timestamp) -> SnapshotLine {
-    let snapshot = view.snapshot;
-    let id = snapshot.id.to_string();
-    SnapshotLine {
-        short: words::short(&id),
-        id,
-        time: Moment::new(snapshot.time, now),
-        group: view.group_id.and_then(|id| names.groups.get(&id).cloned()),
-        tags: snapshot.tags,
-        paths: snapshot.paths,
-        size: snapshot.size_bytes.map(words::size),
-        files: snapshot.files.map(|files| words::count(files, "file")),
-        repo: names.repo(view.repo_id),
     }
 }

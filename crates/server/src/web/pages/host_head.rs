@@ -12,6 +12,8 @@ pub(super) enum HostTab {
     Sources,
     Schedules,
     Repo,
+    Snapshots,
+    Jobs,
 }
 
 /// The head of a page of a host.
@@ -59,16 +61,15 @@ impl HostTabs {
         Self { id: seen.host.id.to_string(), name: seen.host.name.to_string(), here }
     }
 
-    fn tabs(&self) -> [(String, &'static str, bool); 5] {
-        let tab = |rest: &str, word, tab: Option<HostTab>| {
-            (format!("/hosts/{}{rest}", self.id), word, tab == Some(self.here))
-        };
+    fn tabs(&self) -> [(String, &'static str, bool); 6] {
+        let tab = |rest: &str, word, tab| (format!("/hosts/{}{rest}", self.id), word, self.here == tab);
         [
-            tab("", "Overview", Some(HostTab::Overview)),
-            tab("/sources", "Sources", Some(HostTab::Sources)),
-            tab("/schedules", "Schedules", Some(HostTab::Schedules)),
-            tab("/repo", "Repository", Some(HostTab::Repo)),
-            (format!("/jobs?host_id={}", self.id), "Jobs", false),
+            tab("", "Overview", HostTab::Overview),
+            tab("/snapshots", "Snapshots", HostTab::Snapshots),
+            tab("/sources", "Sources", HostTab::Sources),
+            tab("/schedules", "Schedules", HostTab::Schedules),
+            tab("/repo", "Repository", HostTab::Repo),
+            tab("/jobs", "Jobs", HostTab::Jobs),
         ]
     }
 }

@@ -109,7 +109,12 @@ async fn jobs(visitor: Visitor, ask: Ask) -> Answer {
     )
 }
 
-fn id<T: std::str::FromStr>(fields: &Fields, name: &str, what: &str) -> Result<Option<T>, AppError> {
+/// The id in an address, when there is one.
+pub(super) fn id<T: std::str::FromStr>(
+    fields: &Fields,
+    name: &str,
+    what: &str,
+) -> Result<Option<T>, AppError> {
     let Some(text) = fields.given(name) else { return Ok(None) };
     let refuse = |_| AppError::not_found(what, format!("`{}`", text.chars().take(64).collect::<String>()));
     text.parse().map(Some).map_err(refuse)

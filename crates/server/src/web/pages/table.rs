@@ -15,7 +15,7 @@ use super::fields::Fields;
 use super::frame::Visitor;
 use super::{
     assets, audit, connection, door, fleet, history, host, job, jobs, newcomers, pending_runs, preview,
-    repos, schedules, settings, sources, theme, upkeep,
+    repos, schedules, settings, snapshots, sources, theme, upkeep,
 };
 use crate::app::{AppError, ErrorKind};
 
@@ -93,6 +93,7 @@ fn all() -> Vec<Route> {
         upkeep::routes(),
         jobs::routes(),
         history::routes(),
+        snapshots::routes(),
         pending_runs::routes(),
         job::routes(),
         audit::routes(),

@@ -6,6 +6,7 @@ mod live;
 mod newcomers;
 mod plans;
 mod repos;
+mod snapshots_page;
 mod views;
 
 use std::sync::Arc;

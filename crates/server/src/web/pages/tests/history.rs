@@ -33,12 +33,40 @@ async fn a_year_shows_what_failed_and_leads_to_the_jobs_of_a_day() {
     assert!(day.contains("Jobs of 2026-11-18") && day.contains("<small>no storage</small>"), "{day}");
     assert!(!day.contains("mark ok"), "{day}");
     let none = browser.look(&format!("{of_host}?day=2026-11-19")).await.html;
-    assert!(none.contains("No job was asked for on that day"), "{none}");
+    assert!(none.contains("No job was asked for then"), "{none}");
     let of_repo = browser.look(&format!("/repos/{}/jobs", fleet.repo)).await.html;
     assert!(
         of_repo.contains("<title>2026-11-18: 1 failed</title>") && of_repo.contains("2026-11-19: missed")
     );
     assert_eq!(browser.look("/hosts/01900000-0000-7000-8000-000000000000/jobs").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_month_shows_each_day_with_its_counts_and_leads_to_its_jobs() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let mut fleet = Fleet::new(&house, "web1").await;
+    fleet.ended(JobKind::Backup, FinalState::Failed, "no storage", JobSummary::default()).await;
+    fleet.ended(JobKind::Backup, FinalState::Succeeded, "", JobSummary::default()).await;
+    house.clock.advance(15 * DAY);
+    let path = format!("/hosts/{}/jobs", fleet.host);
+    let year = browser.look(&path).await.html;
+    assert!(year.contains(&format!(r#"<a href="{path}?month=2026-10" aria-label="October, day by day">"#)));
+    assert!(year.contains(&format!(r#"<a href="{path}?month=2026-12">This month, day by day</a>"#)));
+    let month = browser.look(&format!("{path}?month=2026-11")).await.html;
+    insta::assert_snapshot!("month", browser.steady(&month, r#"<nav class="pages""#, "</table>"));
+    assert!(month.contains("Jobs of November 2026 (UTC)") && month.contains("no storage"), "{month}");
+    let before = browser.look(&format!("{path}?month=2026-10")).await.html;
+    assert!(before.contains("No job was asked for then"), "{before}");
+    let day = browser.look(&format!("{path}?month=2026-11&day=2026-11-18")).await.html;
+    assert!(
+        day.contains("Jobs of 2026-11-18 (UTC)") && day.contains(r#"<td class="d-bad chosen">"#),
+        "{day}"
+    );
+    let nonsense = browser.look(&format!("{path}?month=2026-13")).await;
+    assert!(nonsense.status == 200 && nonsense.html.contains("Backups of a year"));
+    let of_repo = browser.look(&format!("/repos/{}/jobs?month=2026-11", fleet.repo)).await.html;
+    assert!(of_repo.contains(r#"<td class="d-bad">"#), "{of_repo}");
 }
 
 impl Fleet<'_> {

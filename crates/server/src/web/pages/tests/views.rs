@@ -46,7 +46,7 @@ impl Browser<'_> {
 /// A host with a repository, a source group, a schedule, and whatever jobs it is given.
 pub(super) struct Fleet<'a> {
     pub(super) house: &'a House,
-    caller: Caller,
+    pub(super) caller: Caller,
     pub(super) host: HostId,
     pub(super) repo: RepoId,
     group_path: String,
