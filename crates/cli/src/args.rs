@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    audit, bootstrap, completions, context, credentials, host, job, login, maintenance, pending_run, repo,
-    run, schedule, snapshot, source, token,
+    audit, bootstrap, completions, context, credentials, host, job, login, maintenance, passwd, pending_run,
+    repo, run, schedule, snapshot, source, token,
 };
 use crate::connection::Wanted;
 use crate::exit;
@@ -88,6 +88,11 @@ pub(crate) enum Command {
     ///
     /// The one-time token lies in a file that the server wrote at its first start.
     Bootstrap(bootstrap::Bootstrap),
+    /// Change the password of the user one is logged in as
+    ///
+    /// Both passwords are asked for on the terminal, or read from files. Every browser that is logged in as this user is
+    /// logged out; API tokens, and with them the logins of rmctl, stay good.
+    Passwd(passwd::Passwd),
     /// What needs attention, on one screen
     Status,
     /// Machines with an agent

@@ -11,6 +11,7 @@ pub(crate) mod job;
 pub(crate) mod lock;
 pub(crate) mod login;
 pub(crate) mod maintenance;
+pub(crate) mod passwd;
 mod pending;
 pub(crate) mod pending_run;
 pub(crate) mod repo;
@@ -73,6 +74,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), CliError> {
         Command::Login(command) => command.run(&wanted, &environment),
         Command::Logout(command) => command.run(&wanted, &environment),
         Command::Bootstrap(command) => command.run(&wanted, &environment),
+        Command::Passwd(command) => command.run(&session(ui)?),
         Command::Status => status::run(&session(ui)?),
         Command::Host(command) => command.run(&session(ui)?),
         Command::Repo(command) => command.run(&session(ui)?),

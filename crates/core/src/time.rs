@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,24 @@ impl Timestamp {
     }
 }
 
+/// A text that is no instant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no instant such as 2026-11-18T09:26:40Z")]
+pub struct NoInstant {
+    text: String,
+}
+
+/// Reads an instant as it is displayed, or in any other form of RFC 3339; what is finer than a millisecond is cut off.
+impl FromStr for Timestamp {
+    type Err = NoInstant;
+
+    fn from_str(text: &str) -> Result<Self, NoInstant> {
+        let read: Result<jiff::Timestamp, _> = text.parse();
+        read.map(|at| Self(at.as_millisecond()))
+            .map_err(|_| NoInstant { text: text.chars().take(64).collect() })
+    }
+}
+
 impl Add<i64> for Timestamp {
     type Output = Self;
     fn add(self, millis: i64) -> Self {
@@ -75,6 +94,14 @@ mod tests {
     fn an_instant_is_written_in_utc_and_kept_as_milliseconds() {
         let at = Timestamp::from_millis(1_700_000_000_123);
         assert_eq!(at.to_string(), "2023-11-14T22:13:20.123Z");
+        assert_eq!(at.to_string().parse(), Ok(at));
+        assert!(
+            "yesterday"
+                .parse::<Timestamp>()
+                .unwrap_err()
+                .to_string()
+                .starts_with("`yesterday` is no instant")
+        );
         assert_eq!(serde_json::to_string(&at).unwrap(), "1700000000123");
     }
 

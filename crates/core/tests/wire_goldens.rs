@@ -170,6 +170,7 @@ fn from_agents() -> Vec<(&'static str, Option<u64>, AgentMessage)> {
         paths: vec!["/home".into()],
         size_bytes: Some(12),
         files: None,
+        added_bytes: None,
     };
     let restic_id = ResticRepoId::new(hex("c")).unwrap();
     vec![

@@ -31,7 +31,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
 const HOST: &str = "127.0.0.1:8080";
 /// Every page that is made of rows; `{host}` and the others become those of a [`World`].
-const PAGES: [&str; 30] = [
+const PAGES: [&str; 33] = [
     "/",
     "/?q=web",
     "/?state=offline",
@@ -41,8 +41,10 @@ const PAGES: [&str; 30] = [
     "/hosts/new",
     "/hosts/{host}",
     "/hosts/{host}/jobs",
+    "/hosts/{host}/jobs?month=2026-11",
     "/hosts/{host}/repo",
     "/hosts/{host}/schedules",
+    "/hosts/{host}/snapshots",
     "/hosts/{host}/schedules/new",
     "/hosts/{host}/schedules/{schedule}",
     "/hosts/{host}/sources",
@@ -51,6 +53,7 @@ const PAGES: [&str; 30] = [
     "/repos",
     "/repos/{repo}",
     "/repos/{repo}/jobs",
+    "/repos/{repo}/jobs?month=2026-11",
     "/repos/{repo}/maintenance",
     "/jobs",
     "/jobs?state=active",

@@ -168,6 +168,7 @@ fn newest(snapshots: &[restic::Snapshot], redact: impl Fn(&str) -> String) -> Ve
             paths: snapshot.paths.iter().map(|path| redact(path)).collect(),
             size_bytes: snapshot.summary.as_ref().map(|summary| summary.total_bytes_processed),
             files: snapshot.summary.as_ref().map(|summary| summary.total_files_processed),
+            added_bytes: snapshot.summary.as_ref().map(|summary| summary.data_added_packed),
         })
         .collect()
 }

@@ -224,6 +224,7 @@ fn snapshot() -> Snapshot {
         paths: vec!["/home".into()],
         size_bytes: None,
         files: None,
+        added_bytes: None,
     }
 }
 

@@ -55,10 +55,11 @@ fn table(page: &Page<SnapshotView>, look: &Look) -> View {
             Cell::from(snapshot.paths.join(", ")),
             Cell::or_none(snapshot.files.map(|n| n.to_string())),
             Cell::or_none(snapshot.size_bytes.map(size)),
+            Cell::or_none(snapshot.added_bytes.map(size)),
         ]
     };
     Grid::new(
-        &["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE"],
+        &["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE", "ADDED"],
         "No snapshots to show: rmctl run HOST SOURCE makes one",
     )
     .rows(page.items.iter().map(row))

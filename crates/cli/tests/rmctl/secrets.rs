@@ -50,6 +50,28 @@ fn credentials_are_read_from_files_and_shown_nowhere() {
 }
 
 #[test]
+fn a_password_is_changed_from_files_and_shown_nowhere() {
+    let server = Server::start().json("POST /api/account/password", 204, "");
+    let folder = tempfile::tempdir().unwrap();
+    let [path, typed] = ["current", "new"].map(|name| folder.path().join(name));
+    std::fs::write(&path, "planted-current\n").unwrap();
+    std::fs::write(&typed, "planted-new\n").unwrap();
+    let arguments = ["passwd", "--current-password-file", path.to_str().unwrap(), "--password-file", "-"];
+    let mut command = rmctl();
+    command.env("RM_SERVER", server.url()).env("RM_TOKEN", "planted-token").args(arguments);
+    let changed = done(command.stdin(std::fs::File::open(typed).unwrap()));
+    assert_eq!(changed.code, 0, "{}", changed.stderr);
+    assert!(changed.stderr.contains("the password is changed"), "{}", changed.stderr);
+    assert!(!format!("{}{}", changed.stdout, changed.stderr).contains("planted"), "{changed:?}");
+    let sent: serde_json::Value = serde_json::from_str(&server.asked()[0].body).unwrap();
+    assert_eq!(sent, serde_json::json!({"current": "planted-current", "new": "planted-new"}));
+    let blind = done(rmctl().env("RM_SERVER", server.url()).env("RM_TOKEN", "x").arg("passwd"));
+    assert_eq!(blind.code, 2, "{}", blind.stderr);
+    assert!(blind.stderr.contains("--current-password-file"), "{}", blind.stderr);
+    assert_eq!(server.lines().len(), 1, "nothing is sent without both");
+}
+
+#[test]
 fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
     let server = Server::start();
     for arguments in [

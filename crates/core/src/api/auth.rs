@@ -34,6 +34,19 @@ pub struct LoginRequest {
     pub password: Secret,
 }
 
+/// Changes one's own password.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PasswordChange {
+    /// The password as it is.
+    #[serde(with = "exposed")]
+    pub current: Secret,
+    /// The password as it shall be: 12 to 1024 characters.
+    #[serde(with = "exposed")]
+    pub new: Secret,
+}
+
 /// An open session.
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -20,7 +20,7 @@ pub use announce::{
 };
 pub use auth::{
     BootstrapRequest, EnrollRequest, EnrollResponse, EnrollmentTokenRequest, EnrollmentTokenResponse,
-    LoginRequest, SessionInfo, TokenInfo, TokenRequest, TokenResponse, VersionInfo,
+    LoginRequest, PasswordChange, SessionInfo, TokenInfo, TokenRequest, TokenResponse, VersionInfo,
 };
 pub use hosts::{HostPatch, HostView, Presence};
 pub use jobs::{Accepted, JobEventView, JobView};

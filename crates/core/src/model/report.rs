@@ -54,6 +54,9 @@ pub struct Snapshot {
     pub size_bytes: Option<u64>,
     /// Number of its files, likewise.
     pub files: Option<u64>,
+    /// Bytes its backup added to the repository, compressed as they lie there, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added_bytes: Option<u64>,
 }
 
 /// What a size measures.

@@ -265,9 +265,9 @@ impl Words {
     fn snapshots(&self) -> String {
         let Self { host, repo, at, .. } = self;
         format!(
-            "insert into snapshots (host_id, repo_id, id, time, hostname, username, tags, paths, size_bytes, files) \
+            "insert into snapshots (host_id, repo_id, id, time, hostname, username, tags, paths, size_bytes, files, added_bytes) \
              select {host}, {repo}, {}, {at}, 'box' || i, 'root', '[\"home\"]', '[\"/home\"]', \
-             (4 + i * 37 % 400) * 1073741824, 120390 + i from n",
+             (4 + i * 37 % 400) * 1073741824, 120390 + i, (1 + (i * 7 + d * 3) % 50) * 7340032 from n",
             snapshot_id()
         )
     }

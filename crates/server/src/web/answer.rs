@@ -70,6 +70,11 @@ impl Refusal {
         &self.error
     }
 
+    /// What is refused, for whoever tells of it in a form of their own.
+    pub(super) fn into_error(self) -> AppError {
+        *self.error
+    }
+
     /// The answer as JSON.
     pub(super) fn into_response(self) -> Response {
         let unauthenticated = self.error.kind() == ErrorKind::Unauthenticated;

@@ -84,6 +84,7 @@ async fn a_snapshot_from_the_future_holds_forget() {
                 paths: vec!["/srv".into()],
                 size_bytes: None,
                 files: None,
+                added_bytes: None,
             }],
         })
     };

@@ -23,6 +23,7 @@ pub(super) fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
         paths: vec!["/srv".to_owned(), "/etc".to_owned()],
         size_bytes: Some(u64::MAX / 4),
         files: None,
+        added_bytes: Some(7),
     }
 }
 

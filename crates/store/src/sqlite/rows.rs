@@ -332,6 +332,7 @@ pub(super) fn snapshot(row: &SqliteRow) -> Result<Snapshot> {
         paths: fields.json("paths")?,
         size_bytes: fields.number_opt("size_bytes")?,
         files: fields.number_opt("files")?,
+        added_bytes: fields.number_opt("added_bytes")?,
     })
 }
 

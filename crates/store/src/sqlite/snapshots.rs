@@ -83,9 +83,9 @@ pub(super) async fn replace(
         .await
         .doing(doing)?;
     sqlx::query(
-        "insert into snapshots (host_id, repo_id, id, time, hostname, username, tags, paths, size_bytes, files) \
+        "insert into snapshots (host_id, repo_id, id, time, hostname, username, tags, paths, size_bytes, files, added_bytes) \
          select ?1, ?2, value->>'id', value->>'time', value->>'hostname', value->>'username', value->'tags', value->'paths', \
-         value->>'size_bytes', value->>'files' from json_each(?3) where true on conflict do nothing",
+         value->>'size_bytes', value->>'files', value->>'added_bytes' from json_each(?3) where true on conflict do nothing",
     )
     .bind(&host)
     .bind(&repo)

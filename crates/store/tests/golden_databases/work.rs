@@ -260,6 +260,7 @@ async fn reports(agent: &mut Voice<'_>) {
             paths: vec!["/home/zoë".to_owned()],
             size_bytes: Some(1_234),
             files: Some(5),
+            added_bytes: Some(17),
         },
         Snapshot {
             id: SnapshotId::new("0f".repeat(32)).unwrap(),
@@ -270,6 +271,7 @@ async fn reports(agent: &mut Voice<'_>) {
             paths: vec!["/".to_owned()],
             size_bytes: None,
             files: None,
+            added_bytes: None,
         },
     ];
     agent.says(Effect::Snapshots { repo_id, listed_at: NOW, total: 2, snapshots }).await;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use restic_manager_core::api::SessionInfo;
+use restic_manager_core::api::{PasswordChange, SessionInfo};
 use restic_manager_core::id::{SessionId, UserId};
 use restic_manager_core::model::Actor;
 use restic_manager_core::secret::Secret;
@@ -15,6 +15,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Accounts, caller, wrong_credentials};
 use crate::app::{AppError, Caller, ErrorKind};
+use crate::password::check_length;
 use crate::random::token_hash;
 
 const COOKIE_PREFIX: &str = "rms_";
@@ -130,6 +131,48 @@ impl Accounts {
         }
     }
 
+    /// Changes the caller's own password. Every session of theirs ends; whoever asked in a session gets another one in its place, so that
+    /// a copied cookie is worth nothing from then on. API tokens stay good. `from` is where the caller sits, for the audit log, which
+    /// also gets the attempts that fail.
+    ///
+    /// # Errors
+    ///
+    /// When the current password is wrong, the new one is the same, too short or too long, or the store fails.
+    pub async fn change_password(
+        &self,
+        caller: &Caller,
+        session: Option<&Session>,
+        change: &PasswordChange,
+        from: &str,
+    ) -> Result<Option<NewSession>, AppError> {
+        check_length(&change.new).map_err(|error| {
+            let refusal = AppError::invalid("new", &error);
+            error.hint().into_iter().fold(refusal, AppError::hint)
+        })?;
+        let subject = || ("user", caller.user_id.to_string());
+        let name = [("name", caller.username.to_string().into()), ("from", from.into())];
+        let user = self.app.store.user_by_name(&caller.username).await?;
+        let stored = user.as_ref().map(|user| user.password_hash.as_str());
+        let right = self.passwords.verify(&change.current, stored).await?;
+        let Some(user) = user.filter(|_| right) else {
+            let audit = self.app.audit_of(caller, "user.password_refused", subject(), name);
+            self.app.store.record(audit).await?;
+            return Err(wrong_password());
+        };
+        if change.new == change.current {
+            return Err(AppError::invalid("new", "it is the password that it is to replace"));
+        }
+        let hash = self.passwords.hash(&change.new).await?;
+        let audit = self.app.audit_of(caller, "user.password_changed", subject(), name);
+        if !self.app.store.set_password(user.id, &hash, audit).await? {
+            return Err(AppError::not_found("user", &user.name));
+        }
+        match session {
+            Some(_) => Ok(Some(self.open_session(&user).await?)),
+            None => Ok(None),
+        }
+    }
+
     /// Ends a session; twice is fine.
     ///
     /// # Errors
@@ -167,6 +210,12 @@ fn csrf_token(cookie: &Secret) -> Secret {
         Hmac::<Sha256>::new_from_slice(cookie.expose().as_bytes()).expect("an HMAC takes keys of any length");
     mac.update(CSRF_LABEL);
     Secret::new(URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
+}
+
+fn wrong_password() -> AppError {
+    AppError::new(ErrorKind::Forbidden, "wrong_password", "the current password is wrong").hint(
+        "an administrator of the server can set a new one with `restic-manager-server admin reset-password`",
+    )
 }
 
 fn already_done() -> AppError {

@@ -1,21 +1,40 @@
 //! The audit log: who did what.
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::model::{Actor, AuditRow};
+use restic_manager_core::id::HostId;
+use restic_manager_core::model::{Actor, ActorKind, AuditRow};
 use restic_manager_core::time::Timestamp;
-use restic_manager_store::AuditFilter;
+use restic_manager_store::{AuditFilter, HostFilter, PageRequest};
 use serde_json::Value;
 
 use super::super::ask::Ask;
 use super::super::table::Answer;
-use super::fields::Fields;
+use super::audit_words::{ACTIONS, deed, facts, page_of, subject};
+use super::fields::{Fields, address};
 use super::fleet::pager;
 use super::frame::{Frame, Tab, Visitor};
-use super::parts::{Moment, Pager};
+use super::parts::{Moment, Pager, Prose};
 use super::table::{Route, look};
 use super::{ROWS, page, words};
-use crate::app::ListQuery;
+use crate::app::{App, AppError, ListQuery};
+
+/// What things happen to: their name in the address, and their word.
+const SUBJECTS: [(&str, &str); 11] = [
+    ("host", "a host"),
+    ("repo", "a repository"),
+    ("attachment", "a host's use of a repository"),
+    ("source_group", "a source group"),
+    ("schedule", "a schedule"),
+    ("job", "a job"),
+    ("run", "a run that owed an attempt"),
+    ("user", "a user"),
+    ("token", "an API token"),
+    ("enrollment_token", "an enrolment token"),
+    ("pending_host", "a machine that waits"),
+];
 
 pub(super) fn routes() -> Vec<Route> {
     vec![look("/audit", audit)]
@@ -26,26 +45,29 @@ pub(super) fn routes() -> Vec<Route> {
 struct Audit {
     frame: Frame,
     actor: String,
-    action: String,
     subject_id: String,
+    is_filtered: bool,
+    actions: Vec<(String, String, bool)>,
+    kinds: Vec<(String, String, bool)>,
     rows: Vec<Row>,
     pager: Pager,
 }
 
-impl Audit {
-    fn is_filtered(&self) -> bool {
-        !(self.actor.is_empty() && self.action.is_empty() && self.subject_id.is_empty())
-    }
-}
-
 struct Row {
     at: Moment,
+    exact: String,
     actor: String,
+    /// The page of whoever did it, when it is a host.
+    actor_href: Option<String>,
+    deed: String,
     action: String,
-    kind: String,
-    subject: String,
+    subject: Prose,
     href: Option<String>,
-    details: Vec<(String, String)>,
+    /// The host it happened on, with its page.
+    host: Option<(String, String)>,
+    /// All that happened to the same thing.
+    same: String,
+    facts: Vec<(String, String)>,
 }
 
 async fn audit(visitor: Visitor, ask: Ask) -> Answer {
@@ -54,58 +76,105 @@ async fn audit(visitor: Visitor, ask: Ask) -> Answer {
     let filter = AuditFilter {
         actor: given("actor"),
         action: given("action"),
+        subject_kind: given("subject_kind"),
         subject_id: given("subject_id"),
         ..AuditFilter::default()
     };
     let list = ListQuery { limit: Some(ROWS), cursor: given("cursor") };
-    let listed = ask.state.app.audit_rows(&filter, &list).await?;
-    let parameters = ["actor", "action", "subject_id"].map(|name| (name, fields.text(name)));
-    let text = |name: &str| fields.text(name).to_owned();
+    let app = &ask.state.app;
+    let listed = app.audit_rows(&filter, &list).await?;
+    let names = host_names(app, &listed.items).await?;
+    let parameters = ["actor", "action", "subject_kind", "subject_id"].map(|name| (name, fields.text(name)));
     let now = visitor.frame.now;
     page(
         StatusCode::OK,
         &Audit {
             frame: visitor.frame.of(Tab::Audit, "Audit"),
-            actor: text("actor"),
-            action: text("action"),
-            subject_id: text("subject_id"),
-            rows: listed.items.into_iter().map(|audited| row(audited, now)).collect(),
+            actor: fields.text("actor").to_owned(),
+            subject_id: fields.text("subject_id").to_owned(),
+            is_filtered: filter != AuditFilter::default(),
+            actions: options(&ACTIONS, fields.text("action")),
+            kinds: options(&SUBJECTS, fields.text("subject_kind")),
+            rows: listed.items.into_iter().map(|audited| row(audited, &names, now)).collect(),
             pager: pager("/audit", &parameters, list.cursor.is_some(), listed.next_cursor.as_deref()),
         },
     )
 }
 
-fn row(row: AuditRow, now: Timestamp) -> Row {
-    let path = match row.subject_kind.as_str() {
-        "host" => Some("/hosts"),
-        "repo" => Some("/repos"),
-        "job" => Some("/jobs"),
-        _ => None,
+/// What there is to choose; what stands in the address is among it, known or not.
+fn options(known: &[(&str, &str)], chosen: &str) -> Vec<(String, String, bool)> {
+    let option = |(name, word): &(&str, &str)| {
+        let word = word.trim_end_matches([',', ' ']);
+        ((*name).to_owned(), words::capitalised(word), *name == chosen)
     };
-    let deleted = row.action.ends_with(".deleted");
-    let name = row.detail.get("name").and_then(Value::as_str).map(str::to_owned);
-    let details = row.detail.iter().filter(|(key, value)| *key != "name" && !value.is_null());
+    let mut options: Vec<_> = known.iter().map(option).collect();
+    if !chosen.is_empty() && known.iter().all(|(name, _)| *name != chosen) {
+        options.push((chosen.to_owned(), chosen.to_owned(), true));
+    }
+    options
+}
+
+/// The names of the hosts of which a page of the log speaks and that are still there, by one look.
+async fn host_names(app: &App, rows: &[AuditRow]) -> Result<BTreeMap<String, String>, AppError> {
+    let of = |row: &AuditRow| -> Vec<HostId> {
+        let subject = (row.subject_kind == "host").then_some(row.subject_id.as_str());
+        let agent = (row.actor_kind == ActorKind::Agent).then_some(row.actor.as_str());
+        let told = row.detail.get("host_id").and_then(Value::as_str);
+        [subject, agent, told].into_iter().flatten().filter_map(|id| id.parse().ok()).collect()
+    };
+    let mut ids: Vec<HostId> = rows.iter().flat_map(of).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let limit = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let filter = HostFilter { among: Some(ids), ..HostFilter::default() };
+    let found = app.store().hosts(&filter, PageRequest { after: None, limit }).await?;
+    Ok(found.items.into_iter().map(|host| (host.id.to_string(), host.name.to_string())).collect())
+}
+
+fn row(row: AuditRow, names: &BTreeMap<String, String>, now: Timestamp) -> Row {
+    let agent = names.get(&row.actor).filter(|_| row.actor_kind == ActorKind::Agent);
+    let told = subject(&row).or_else(|| names.get(&row.subject_id).cloned());
+    let on = row.detail.get("host_id").and_then(Value::as_str);
+    let on = on.and_then(|id| Some((names.get(id)?.clone(), format!("/hosts/{id}"))));
+    let itself = row.subject_kind == "user" && !row.action.starts_with("user.");
     Row {
         at: Moment::new(row.at, now),
-        actor: words::actor(&Actor { kind: row.actor_kind, name: row.actor }),
-        href: path.filter(|_| !deleted).map(|path| format!("{path}/{}", row.subject_id)),
-        subject: name.unwrap_or_else(|| words::short(&row.subject_id)),
+        exact: words::exact(row.at),
+        actor_href: agent.map(|_| format!("/hosts/{}", row.actor)),
+        href: page_of(&row).filter(|_| row.subject_kind != "host" || names.contains_key(&row.subject_id)),
+        facts: facts(&row),
+        deed: deed(&row.action),
+        subject: match told {
+            Some(told) => Prose::new(&told),
+            // Whoever logs in or out is the one who did it.
+            None if itself => Prose::new(""),
+            None => Prose::new(&words::short(&row.subject_id)),
+        },
+        host: on,
+        same: address("/audit", &[("subject_id", &row.subject_id)]),
+        actor: match agent {
+            // It is written down by the server, but done by whoever typed that name.
+            _ if row.action == "login.failed" => "Somebody".to_owned(),
+            Some(name) => format!("the agent of {name}"),
+            None => words::actor(&Actor { kind: row.actor_kind, name: row.actor }),
+        },
         action: row.action,
-        kind: row.subject_kind.replace('_', " "),
-        details: details.map(|(key, value)| detail(key, value)).collect(),
     }
 }
 
-/// A fact of a row in words: instants as such, texts without quotes, whatever else as JSON.
-fn detail(key: &str, value: &Value) -> (String, String) {
-    let shown = match (key.ends_with("_at"), value) {
-        (true, Value::Number(number)) if number.is_i64() => {
-            words::exact(Timestamp::from_millis(number.as_i64().unwrap_or_default()))
-        }
-        (_, Value::String(text)) => text.clone(),
-        (_, Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            value.to_string()
-        }
-    };
-    (key.replace('_', " "), shown)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_in_the_address_can_be_chosen_even_when_it_is_not_known() {
+        let chosen =
+            |text| options(&SUBJECTS, text).into_iter().filter(|(.., chosen)| *chosen).collect::<Vec<_>>();
+        assert_eq!(chosen("repo"), [("repo".to_owned(), "A repository".to_owned(), true)]);
+        assert_eq!(chosen("shelf"), [("shelf".to_owned(), "shelf".to_owned(), true)]);
+        assert!(chosen("").is_empty());
+    }
 }

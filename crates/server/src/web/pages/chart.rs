@@ -7,7 +7,7 @@ use askama::filters::HtmlSafe;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::time::{DAY, Timestamp};
 
-use super::words;
+use super::{dates, words};
 
 /// The canvas, in units of its own; the page stretches it.
 const WIDTH: f64 = 720.0;
@@ -29,6 +29,7 @@ pub(super) struct Chart {
     count: Line,
     /// One a day, to point at: left edge, width, and what is known of the day.
     hits: Vec<(String, String, String)>,
+    /// The days at both ends, whether or not anything was measured then.
     first: String,
     last: String,
     /// Newest first.
@@ -80,9 +81,7 @@ impl Chart {
             let (date, size, count) = row(day);
             (format!("{left:.1}"), format!("{width:.1}"), format!("{date}: {size}, {count} snapshots"))
         };
-        let date = |day: Option<&StatsDay>| {
-            day.map(|day| words::exact(day.day)[..10].to_owned()).unwrap_or_default()
-        };
+        let date = |at| dates::date(dates::day_of(at));
         Self {
             spans: SPANS
                 .iter()
@@ -96,8 +95,8 @@ impl Chart {
                 _ => "Nothing was measured yet".to_owned(),
             },
             hits: shown.iter().map(hit).collect(),
-            first: date(history.first()),
-            last: date(history.last()),
+            first: date(since),
+            last: date(now),
             rows: history.iter().rev().map(row).collect(),
             size,
             count,
@@ -109,7 +108,7 @@ impl Chart {
 fn row(day: &StatsDay) -> (String, String, String) {
     let unknown = || "unknown".to_owned();
     (
-        words::exact(day.day)[..10].to_owned(),
+        dates::date(dates::day_of(day.day)),
         day.total_size_bytes.map_or_else(unknown, words::size),
         day.snapshot_count.map_or_else(unknown, words::number),
     )
@@ -125,6 +124,10 @@ fn line(points: &[(f64, u64)], say: fn(u64) -> String) -> Line {
         let letter = if at == 0 { 'M' } else { 'L' };
         // Writing to a string does not fail.
         let _ = write!(path, "{letter}{x:.1} {:.1}", y(*value));
+    }
+    if let [_] = points {
+        // A line of no length, which its round ends make a dot.
+        path.push_str("h0");
     }
     let area = format!("{path}L{:.1} {HEIGHT}L{:.1} {HEIGHT}Z", last.0, first.0);
     Line { path, area, top: say(top), now: say(last.1) }
@@ -151,6 +154,7 @@ mod tests {
         assert_eq!(chart.rows.len(), 365);
         assert!(chart.hits.len() <= POINTS && chart.hits.len() > POINTS / 2, "{}", chart.hits.len());
         assert_eq!(chart.rows[0].0, chart.last);
+        assert_eq!(chart.first, "2025-11-18");
         assert!(chart.hits.last().unwrap().2.starts_with(&chart.last), "the newest day is always there");
         assert_eq!(chart.size.top, "2.0 GiB");
     }
@@ -165,6 +169,22 @@ mod tests {
         let empty = Chart::new(&[], 30, "/repos/x", now);
         assert!(empty.size.path.is_empty() && empty.hits.is_empty());
         assert!(empty.render().unwrap().contains("Nothing was measured yet"));
+    }
+
+    #[test]
+    fn the_ends_are_those_of_the_stretch_however_little_was_measured() {
+        let (history, now) = history(1);
+        let chart = Chart::new(&history, 90, "/repos/x", now);
+        assert_eq!((chart.first.as_str(), chart.last.as_str()), ("2026-08-20", "2026-11-18"));
+        assert!(
+            chart.size.path.starts_with("M720.0 ") && chart.size.path.ends_with("h0"),
+            "{}",
+            chart.size.path
+        );
+        insta::assert_snapshot!(
+            "chart",
+            Chart::new(&self::history(3).0, 30, "/repos/x", now).render().unwrap()
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::words;
 use crate::app::{AppError, ErrorKind};
 
 /// The fields that hold secrets: what was typed there is never sent back.
-const SECRETS: [&str; 3] = ["password", "rest_password", "env"];
+const SECRETS: [&str; 6] = ["password", "rest_password", "env", "current", "new", "again"];
 /// What is said at such a field when the form comes back.
 const TYPE_AGAIN: &str = "Not sent back to the page: type it again";
 
@@ -113,6 +113,7 @@ impl Form {
             | ErrorKind::Conflict
             | ErrorKind::Unavailable
             | ErrorKind::Forbidden
+            | ErrorKind::TooMany
             | ErrorKind::Unauthenticated => {}
             ErrorKind::Malformed
             | ErrorKind::NotFound
@@ -121,7 +122,6 @@ impl Form {
             | ErrorKind::TooLarge
             | ErrorKind::UnsupportedMedia
             | ErrorKind::UpgradeRequired
-            | ErrorKind::TooMany
             | ErrorKind::Internal => return Err(error.into()),
         }
         let body = error.body();

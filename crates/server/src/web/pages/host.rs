@@ -20,6 +20,8 @@ use super::table::{Route, act, look};
 use super::{page, see_other, words};
 use crate::app::{App, AppError, HostOverview, HostSeen, JobQuery, ListQuery};
 
+/// How it becomes known whether a credential may only append.
+const LEARNED: &str = "the first delete that the storage refuses makes it yes; `rmctl host attach … --append-only` says it at once";
 /// Rows of the lists that are only begun here.
 const BEGUN: u32 = 10;
 
@@ -57,7 +59,7 @@ struct AttachmentLine {
     role: &'static str,
     restic_host: String,
     urls: Vec<(&'static str, String)>,
-    append_only: &'static str,
+    append_only: (&'static str, Option<&'static str>),
 }
 
 /// A source group as it is shown.
@@ -212,12 +214,12 @@ pub(super) const fn role(role: Role) -> &'static str {
     }
 }
 
-/// Whether a host may delete, in one word.
-pub(super) const fn append_only(append_only: AppendOnly) -> &'static str {
+/// Whether a host may only append, in one word; and how that becomes known, where it is not.
+pub(super) const fn append_only(append_only: AppendOnly) -> (&'static str, Option<&'static str>) {
     match append_only {
-        AppendOnly::Yes => "yes",
-        AppendOnly::No => "no",
-        AppendOnly::Unknown => "not known",
+        AppendOnly::Yes => ("yes", None),
+        AppendOnly::No => ("no", None),
+        AppendOnly::Unknown => ("not known", Some(LEARNED)),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod assets;
 mod audit;
+mod audit_words;
 mod cadence;
 mod calendar;
 mod chart;

@@ -142,32 +142,74 @@ impl Mark {
     }
 }
 
-/// A sentence of ours, in which names and commands stand between backticks.
+/// A sentence of ours, in which names and commands stand between backticks. Instants in it are shown as people say them.
 #[derive(Debug, Template)]
 #[template(
     ext = "html",
-    source = r#"{% for (code, text) in pieces %}{% if *code %}<code>{{ text }}</code>{% else %}{{ text }}{% endif %}{% endfor %}"#
+    source = r#"{% for piece in pieces %}{% match piece %}{% when Piece::Text with (text) %}{{ text }}{% when Piece::Code with (text) %}<code>{{ text }}</code>{% when Piece::At with (moment) %}{{ moment }}{% endmatch %}{% endfor %}"#
 )]
 pub(super) struct Prose {
-    pieces: Vec<(bool, String)>,
+    pieces: Vec<Piece>,
 }
 
 impl HtmlSafe for Prose {}
 
+/// A piece of a sentence.
+#[derive(Debug)]
+enum Piece {
+    Text(String),
+    Code(String),
+    At(Moment),
+}
+
 impl Prose {
     /// The sentence as it is.
     pub(super) fn new(text: &str) -> Self {
+        Self::in_zone(text, &Zone::UTC)
+    }
+
+    /// The sentence with its instants in a zone.
+    pub(super) fn in_zone(text: &str, zone: &Zone) -> Self {
+        let mut pieces = Vec::new();
         // An odd backtick is one of its own.
-        if !text.matches('`').count().is_multiple_of(2) {
-            return Self { pieces: vec![(false, text.to_owned())] };
+        if text.matches('`').count().is_multiple_of(2) {
+            for (at, piece) in text.split('`').enumerate().filter(|(_, piece)| !piece.is_empty()) {
+                match at % 2 {
+                    1 => pieces.push(Piece::Code(piece.to_owned())),
+                    _ => push_words(&mut pieces, piece, zone),
+                }
+            }
+        } else {
+            push_words(&mut pieces, text, zone);
         }
-        let pieces = text.split('`').enumerate().map(|(at, piece)| (at % 2 == 1, piece.to_owned()));
-        Self { pieces: pieces.filter(|(_, piece)| !piece.is_empty()).collect() }
+        Self { pieces }
     }
 
     /// The sentence with a capital at its begin.
     pub(super) fn sentence(text: &str) -> Self {
         Self::new(&words::capitalised(text))
+    }
+}
+
+/// Takes a text apart into what is an instant and what is not.
+fn push_words(pieces: &mut Vec<Piece>, text: &str, zone: &Zone) {
+    let mut plain = String::new();
+    for word in text.split_inclusive(' ') {
+        let bare = word.trim_end_matches([' ', ',', ';', ':', '.', ')']);
+        let instant = Some(bare).filter(|bare| bare.len() >= 20 && bare.ends_with('Z'));
+        match instant.and_then(|bare| bare.parse().ok()) {
+            Some(at) => {
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain)));
+                }
+                pieces.push(Piece::At(Moment::slot(at, zone)));
+                plain.push_str(&word[bare.len()..]);
+            }
+            None => plain.push_str(word),
+        }
+    }
+    if !plain.is_empty() {
+        pieces.push(Piece::Text(plain));
     }
 }
 
@@ -264,6 +306,19 @@ mod tests {
         assert_eq!(shown("host `<b>` is `x`"), "host <code>&#60;b&#62;</code> is <code>x</code>");
         assert_eq!(shown("an odd ` stays"), "an odd ` stays");
         assert_eq!(shown(""), "");
+    }
+
+    #[test]
+    fn an_instant_in_a_sentence_is_said_in_its_zone_and_carries_its_exact_time() {
+        let shown = |text: &str| Prose::in_zone(text, &"Europe/Berlin".parse().unwrap()).to_string();
+        let time = r#"<time datetime="2026-11-19T03:24:29.201Z" title="2026-11-19 03:24:29 UTC">Thu 19 Nov 04:24 CET</time>"#;
+        assert_eq!(
+            shown("prune is due since 2026-11-19T03:24:29.201Z, but held"),
+            format!("prune is due since {time}, but held")
+        );
+        assert_eq!(shown("starts at 2026-11-19T03:24:29.201Z"), format!("starts at {time}"));
+        assert_eq!(shown("`2026-11-19T03:24:29.201Z`"), "<code>2026-11-19T03:24:29.201Z</code>");
+        assert_eq!(shown("2026-11-19T03:24:29 is none"), "2026-11-19T03:24:29 is none");
     }
 
     #[test]

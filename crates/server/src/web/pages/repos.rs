@@ -90,7 +90,7 @@ struct UserLine {
     runner: bool,
     restic_host: String,
     urls: Vec<(&'static str, String)>,
-    append_only: &'static str,
+    append_only: (&'static str, Option<&'static str>),
 }
 
 async fn repo(visitor: Visitor, ask: Ask) -> Answer {

@@ -1,26 +1,33 @@
-//! One's own account: the session, and the API tokens of programs.
+//! One's own account: the session, the password, and the API tokens of programs.
 
 use askama::Template;
 use http::StatusCode;
-use restic_manager_core::api::{TokenInfo, TokenRequest, TokenResponse};
+use restic_manager_core::api::{PasswordChange, TokenInfo, TokenRequest, TokenResponse};
 use restic_manager_core::id::TokenId;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
 use super::super::answer::Refusal;
+use super::super::answer::with_cookie;
 use super::super::ask::Ask;
+use super::super::routes::auth::{cookie_of, new_password};
 use super::super::table::Answer;
 use super::fields::Fields;
 use super::fleet::pager;
+use super::form::Form;
 use super::frame::{Frame, Tab, Visitor};
 use super::parts::{Mark, Moment, Pager, Tone};
 use super::table::{Route, act, look};
 use super::{ROWS, page, see_other, words};
 use crate::app::{ErrorKind, ListQuery};
 
+/// Where a browser goes once its password is changed.
+const CHANGED: &str = "/settings?done=password";
+
 pub(super) fn routes() -> Vec<Route> {
     vec![
         look("/settings", settings),
+        act("/settings/password", change_password),
         act("/settings/tokens", make),
         act("/settings/tokens/{id}/revoke", revoke),
     ]
@@ -32,6 +39,10 @@ struct Settings {
     frame: Frame,
     username: String,
     ends: Moment,
+    /// The form of another password, with what is wrong at each field.
+    password: Form,
+    /// Whether the password was just changed.
+    changed: bool,
     draft: Draft,
     made: Option<TokenResponse>,
     tokens: Vec<TokenLine>,
@@ -39,12 +50,26 @@ struct Settings {
 }
 
 /// The form of a new token as it was typed, with what is wrong at each field.
-#[derive(Default)]
 struct Draft {
     name: String,
     days: String,
     wrong_name: Option<String>,
     wrong_days: Option<String>,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Self { name: String::new(), days: "90".to_owned(), wrong_name: None, wrong_days: None }
+    }
+}
+
+/// What the page shows beside what is stored.
+#[derive(Default)]
+struct Besides {
+    status: StatusCode,
+    password: Form,
+    draft: Draft,
+    made: Option<TokenResponse>,
 }
 
 struct TokenLine {
@@ -57,7 +82,34 @@ struct TokenLine {
 }
 
 async fn settings(visitor: Visitor, ask: Ask) -> Answer {
-    show(StatusCode::OK, visitor, &ask, Draft { days: "90".to_owned(), ..Draft::default() }, None).await
+    show(visitor, &ask, Besides::default()).await
+}
+
+/// Changes the password, and with it the cookie of this very browser.
+async fn change_password(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
+    let mut password = Form::typed(&fields);
+    let [current, new, again] = ["current", "new", "again"].map(|name| fields.secret(name));
+    if current.is_empty() {
+        password.set_wrong("current", "type the password you log in with");
+    }
+    if new.is_empty() {
+        password.set_wrong("new", "type the new password");
+    } else if new != again {
+        password.set_wrong("again", "this is not the same as the new password");
+    }
+    if password.is_wrong() {
+        return show(visitor, &ask, Besides { status: password.status(), password, ..Besides::default() })
+            .await;
+    }
+    let change = PasswordChange { current, new };
+    let refusal = match new_password(&ask, &visitor.caller, Some(&visitor.session), &change).await {
+        Ok(Some(session)) => return Ok(with_cookie(see_other(CHANGED), &cookie_of(&ask, &session))),
+        Ok(None) => return Ok(see_other(CHANGED)),
+        Err(refusal) => refusal,
+    };
+    let places = [("wrong_password", "current"), ("too_many_attempts", "current")];
+    let password = password.refuse(refusal.into_error(), &places)?;
+    show(visitor, &ask, Besides { status: password.status(), password, ..Besides::default() }).await
 }
 
 async fn make(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
@@ -70,13 +122,14 @@ async fn make(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
         Ok(request) => request,
         Err((wrong_name, wrong_days)) => {
             draft = Draft { wrong_name, wrong_days, ..draft };
-            return show(StatusCode::UNPROCESSABLE_ENTITY, visitor, &ask, draft, None).await;
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return show(visitor, &ask, Besides { status, draft, ..Besides::default() }).await;
         }
     };
     let error = match ask.state.accounts.create_token(&visitor.caller, request).await {
         Ok(made) => {
-            let draft = Draft { days: "90".to_owned(), ..Draft::default() };
-            return show(StatusCode::CREATED, visitor, &ask, draft, Some(made)).await;
+            let (status, made) = (StatusCode::CREATED, Some(made));
+            return show(visitor, &ask, Besides { status, made, ..Besides::default() }).await;
         }
         Err(error) => error,
     };
@@ -90,7 +143,7 @@ async fn make(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
         _ => return Err(error.into()),
     }
     let status = Refusal::from(error).told().status;
-    show(status, visitor, &ask, draft, None).await
+    show(visitor, &ask, Besides { status, draft, ..Besides::default() }).await
 }
 
 async fn revoke(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
@@ -110,13 +163,8 @@ fn request(form: &Fields) -> Result<TokenRequest, (Option<String>, Option<String
     }
 }
 
-async fn show(
-    status: StatusCode,
-    visitor: Visitor,
-    ask: &Ask,
-    draft: Draft,
-    made: Option<TokenResponse>,
-) -> Answer {
+async fn show(visitor: Visitor, ask: &Ask, besides: Besides) -> Answer {
+    let Besides { status, password, draft, made } = besides;
     let fields = Fields::parse(ask.query_text().as_bytes());
     let now = visitor.frame.now;
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
@@ -126,6 +174,8 @@ async fn show(
         &Settings {
             username: visitor.caller.username.to_string(),
             ends: Moment::new(visitor.session.expires_at, now),
+            changed: fields.text("done") == "password" && !password.is_wrong(),
+            password,
             draft,
             made,
             tokens: listed.items.iter().map(|info| token_line(info, now)).collect(),

@@ -58,6 +58,7 @@ pub(super) struct SnapshotLine {
     pub(super) paths: Vec<String>,
     pub(super) size: Option<String>,
     pub(super) files: Option<String>,
+    pub(super) added: Option<String>,
     pub(super) repo: String,
     pub(super) repo_href: String,
 }
@@ -79,6 +80,7 @@ impl SnapshotLine {
             paths: snapshot.paths,
             size: snapshot.size_bytes.map(words::size),
             files: snapshot.files.map(words::number),
+            added: snapshot.added_bytes.map(words::size),
             repo: names.repo(view.repo_id),
             repo_href: format!("/repos/{}", view.repo_id),
         }

@@ -1,6 +1,7 @@
 //! The pages as a browser gets them: every request goes through the whole filter.
 
 mod doors;
+mod forms;
 mod history;
 mod live;
 mod newcomers;

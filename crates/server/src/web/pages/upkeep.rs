@@ -108,7 +108,7 @@ fn row(
         last: Moment::or(view.last_at, now, "never"),
         next: view.next_at.map(|at| Moment::slot(at, &policy.timezone)),
         held: view.hold.is_some(),
-        sentence: Prose::sentence(&view.sentence),
+        sentence: Prose::in_zone(&words::capitalised(&view.sentence), &policy.timezone),
         blocked: blocked(view.kind),
         kind: view.kind,
     }

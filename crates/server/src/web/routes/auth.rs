@@ -1,7 +1,7 @@
 //! The first administrator, logging in and out.
 
 use http::StatusCode;
-use restic_manager_core::api::{BootstrapRequest, LoginRequest, SessionInfo};
+use restic_manager_core::api::{BootstrapRequest, LoginRequest, PasswordChange, SessionInfo};
 use restic_manager_core::secret::Secret;
 use warp::reply::Response;
 
@@ -9,7 +9,7 @@ use super::super::answer::{Refusal, json, no_content, ok, with_cookie};
 use super::super::ask::Ask;
 use super::super::guard::{Credential, SESSION_COOKIE, User};
 use super::super::table::{Answer, Route};
-use crate::app::{AppError, ErrorKind, NewSession};
+use crate::app::{AppError, Caller, ErrorKind, NewSession, Session};
 use crate::engine::chain;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -18,6 +18,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::public::<__path_login, _>(login),
         Route::user::<__path_logout, _>(logout),
         Route::user::<__path_session, _>(session),
+        Route::user::<__path_password, _>(password),
     ]
 }
 
@@ -90,6 +91,35 @@ async fn session(user: User, ask: Ask) -> Answer {
         Credential::Session { session, cookie } => Ok(ok(&ask.state.accounts.session_info(session, cookie))),
         Credential::Token => Err(no_session()),
     }
+}
+
+/// Changes one's own password. Every session of the user ends: whoever asks in one gets another in its place, by a cookie that comes
+/// along, with a CSRF token of its own. API tokens stay good.
+#[utoipa::path(post, path = "/api/account/password", operation_id = "change_password", tag = "auth", request_body = PasswordChange,
+    responses((status = 204, description = "Changed.")))]
+async fn password(user: User, mut ask: Ask) -> Answer {
+    let change: PasswordChange = ask.json().await?;
+    let session = match &user.by {
+        Credential::Session { session, .. } => Some(session),
+        Credential::Token => None,
+    };
+    let opened = new_password(&ask, &user.caller, session, &change).await?;
+    Ok(match opened {
+        Some(session) => with_cookie(no_content(), &cookie_of(&ask, &session)),
+        None => no_content(),
+    })
+}
+
+/// Changes the password of whoever knows it; as often as one may try to log in.
+pub(in crate::web) async fn new_password(
+    ask: &Ask,
+    caller: &Caller,
+    session: Option<&Session>,
+    change: &PasswordChange,
+) -> Result<Option<NewSession>, Refusal> {
+    ask.state.limits.attempt(ask.client.address, &caller.username)?;
+    let from = ask.client.address.to_string();
+    Ok(ask.state.accounts.change_password(caller, session, change, &from).await?)
 }
 
 fn no_session() -> Refusal {

@@ -169,3 +169,58 @@ async fn an_agents_door_opens_for_its_own_token_only() {
     let gone = house.answer(bearer(get("/ws/agent"), agent_token)).await;
     assert_eq!(refused(&gone), (401, "unknown_agent".to_owned()));
 }
+
+#[tokio::test]
+async fn a_new_password_ends_every_other_session_and_is_written_down_without_it() {
+    let house = House::new();
+    let browser = house.admin().await;
+    let login =
+        |password: &str| post("/api/auth/login").json(&json!({"username": "admin", "password": password}));
+    let other = Browser::of(&house.answer(login(PASSWORD)).await);
+    let change = |current: &str, new: &str| {
+        browser.write("POST", "/api/account/password").json(&json!({"current": current, "new": new}))
+    };
+    let wrong = house.answer(change("wrong wrong wrong", "another horse battery")).await;
+    assert_eq!(refused(&wrong), (403, "wrong_password".to_owned()));
+    assert_eq!(house.answer(other.read("/api/auth/session")).await.status(), 200, "a refusal ends nothing");
+
+    let changed = house.answer(change(PASSWORD, "another horse battery")).await;
+    assert_eq!(changed.status(), 204, "{:?}", changed.body());
+    for stale in [&other, &browser] {
+        assert_eq!(refused(&house.answer(stale.read("/api/auth/session")).await).1, "session_over");
+    }
+    let cookie = changed.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    let renewed = house.answer(get("/api/auth/session").header("cookie", cookie)).await;
+    assert_eq!(renewed.status(), 200, "whoever changed it stays logged in");
+    assert_eq!(refused(&house.answer(login(PASSWORD)).await).0, 401);
+    let back = Browser::of(&house.answer(login("another horse battery")).await);
+    let rows: Value = body(&house.answer(back.read("/api/audit?limit=500")).await);
+    let text = rows.to_string();
+    assert!(text.contains("user.password_changed") && text.contains("user.password_refused"), "{text}");
+    for secret in [PASSWORD, "another horse battery", "wrong wrong wrong", "argon2"] {
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_program_changes_the_password_with_a_token_that_stays_good_and_may_not_guess() {
+    let house = House::new();
+    let token = house.token().await;
+    let change = |current: &str, new: &str| {
+        bearer(post("/api/account/password"), &token).json(&json!({"current": current, "new": new}))
+    };
+    let short = house.answer(change(PASSWORD, "short")).await;
+    assert_eq!(refused(&short), (422, "invalid".to_owned()));
+    assert!(body::<ErrorBody>(&short).message.starts_with("`new`: "), "{:?}", short.body());
+    let same = house.answer(change(PASSWORD, PASSWORD)).await;
+    assert!(body::<ErrorBody>(&same).message.starts_with("`new`: "), "{:?}", same.body());
+    let changed = house.answer(change(PASSWORD, "another horse battery")).await;
+    assert_eq!(changed.status(), 204, "{:?}", changed.body());
+    assert!(!changed.headers().contains_key("set-cookie"), "a token opens no session");
+    assert_eq!(house.answer(bearer(get("/api/hosts"), &token)).await.status(), 200);
+    let mut tried = 0;
+    while house.answer(change("guess guess guess", "a third horse battery")).await.status() != 429 {
+        tried += 1;
+        assert!(tried < 30, "the limit never came");
+    }
+}

@@ -1,7 +1,12 @@
 //! What is backed up and when, as pages.
 
+use restic_manager_core::model::{FinalState, ForgetResult, JobKind, JobSummary, SnapshotDecision};
+use restic_manager_core::restic::OutcomeClass;
+use restic_manager_store::{Effect, Enqueued};
+
 use super::views::{Fleet, part};
 use super::*;
+use crate::app::ListQuery;
 
 /// The first path of a page that begins so and goes on with an id.
 fn path_with(html: &str, begin: &str) -> String {
@@ -170,4 +175,68 @@ async fn run_now_needs_the_host() {
     let refused = browser.send(&format!("{own}/run"), &[]).await;
     assert_eq!(refused.status, 503);
     assert!(refused.html.contains("is not connected"), "{}", refused.html);
+}
+
+#[tokio::test]
+async fn what_would_go_is_shown_snapshot_by_snapshot_with_the_reasons_of_what_stays() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let mut fleet = Fleet::new(&house, "web1").await;
+    let app = &house.state.app;
+    let group = app.groups(fleet.host, &ListQuery::default()).await.unwrap().items.remove(0);
+    let base = format!("/hosts/{}/sources/{}/preview", fleet.host, group.id);
+    let away = browser.send(&base, &[]).await;
+    assert!(away.status == 503 && away.html.contains("is not connected"), "{}", away.html);
+
+    let mut job = app.engine().new_job(JobKind::Forget, fleet.host, fleet.repo, fleet.caller.actor());
+    job.intent.preview_group = Some(group.id);
+    let id = job.id;
+    let audit = app.audit_of(&fleet.caller, "job.asked", ("job", id.to_string()), []);
+    assert!(matches!(app.store().enqueue(job, audit).await.unwrap(), Enqueued::Created(_)));
+    let path = format!("{base}/{id}");
+    let waits = browser.look(&path).await.html;
+    assert!(waits.contains("hx-trigger=\"every 2s\"") && waits.contains("http-equiv=\"refresh\""), "{waits}");
+
+    fleet.starts(id).await;
+    let now = house.clock.now();
+    let decision = |n: u8, keeps: &[&str]| SnapshotDecision {
+        snapshot_id: format!("{n:02x}").repeat(32),
+        time: now - i64::from(n) * DAY,
+        keeps: keeps.iter().map(ToString::to_string).collect(),
+    };
+    let result = ForgetResult {
+        group_id: group.id,
+        restic_host: "web1".parse().unwrap(),
+        tag: group.tag,
+        class: OutcomeClass::Ok,
+        message: String::new(),
+        planned: 1,
+        removed: 0,
+        kept: 2,
+        decisions: vec![
+            decision(0, &["daily snapshot", "weekly snapshot"]),
+            decision(1, &["daily snapshot"]),
+            decision(9, &[]),
+        ],
+    };
+    let over = Effect::Finished {
+        job_id: id,
+        at: now,
+        state: FinalState::Succeeded,
+        class: OutcomeClass::Ok,
+        exit_code: Some(0),
+        message: "1 of 3 snapshots would go".to_owned(),
+        hint: None,
+        summary: Box::new(JobSummary { forget: vec![result], ..JobSummary::default() }),
+        adopt: None,
+    };
+    fleet.says(over).await;
+    let page = browser.look(&path).await.html;
+    insta::assert_snapshot!(
+        "preview",
+        browser.steady(&page, r#"<section aria-label="What would go""#, "</section>")
+    );
+    assert!(!page.contains("http-equiv=\"refresh\""), "what is over is not looked at again");
+    let other = browser.look(&format!("/hosts/{}/sources/{}/preview/{}", fleet.host, fleet.repo, id)).await;
+    assert_eq!(other.status, 404, "it is no preview of another group");
 }

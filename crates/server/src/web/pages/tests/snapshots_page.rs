@@ -23,6 +23,7 @@ impl Fleet<'_> {
             paths: vec!["/home".to_owned(), "/etc/<b>".to_owned()],
             size_bytes: n.is_multiple_of(2).then_some(5 << 30),
             files: n.is_multiple_of(2).then_some(12_345),
+            added_bytes: n.is_multiple_of(2).then_some(3 << 20),
         };
         let snapshots = (0..count).map(snapshot).collect();
         self.says(Effect::Snapshots { repo_id, listed_at: now, total: count.into(), snapshots }).await;

@@ -21,7 +21,7 @@ use super::*;
 use crate::app::Caller;
 
 /// A name that would be a script, end an attribute, and not be ASCII.
-const EVIL: &str = "\"><script>alert(1)</script>'🦀";
+pub(super) const EVIL: &str = "\"><script>alert(1)</script>'🦀";
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -109,6 +109,12 @@ impl<'a> Fleet<'a> {
     /// A job that runs since a minute.
     pub(super) async fn running(&mut self, kind: JobKind) -> JobId {
         let id = self.queued(kind).await;
+        self.starts(id).await;
+        id
+    }
+
+    /// A job that waits begins, a minute ago.
+    pub(super) async fn starts(&mut self, id: JobId) {
         let store = self.house.state.app.store();
         let now = self.house.clock.now();
         let view = store.admission_view().await.unwrap();
@@ -122,7 +128,6 @@ impl<'a> Fleet<'a> {
         assert!(matches!(outcome.as_slice(), [DispatchOutcome::Dispatched(_)]), "{outcome:?}");
         self.says(Effect::Started { job_id: id, at: now, adopt: None }).await;
         self.house.clock.advance(MINUTE);
-        id
     }
 
     /// A job that ended.
