@@ -104,6 +104,39 @@ fn whatever_the_server_says_is_a_sign_of_life() {
     assert_eq!(closes_at(&mut link).0, heard + SILENCE_TIMEOUT);
 }
 
+/// The numbers that are sent, until there is nothing more to do.
+fn sent(link: &mut AgentLink) -> Vec<u64> {
+    let mut sent = Vec::new();
+    while let Some(action) = link.poll() {
+        if let AgentAction::SendSpooled(seq) = action {
+            sent.push(seq);
+        }
+    }
+    sent
+}
+
+#[test]
+fn a_session_that_ends_sends_nothing_more() {
+    let mut link = live();
+    link.spooled(2);
+    link.handle_timeout(T + SILENCE_TIMEOUT);
+    assert_eq!((link.poll(), link.poll()), (Some(AgentAction::Close), None));
+}
+
+#[test]
+fn only_a_number_that_is_under_way_makes_room_in_the_window() {
+    let mut link = live();
+    link.spooled(3 * WINDOW);
+    assert_eq!(sent(&mut link), (1..=WINDOW).collect::<Vec<u64>>());
+    link.passed_over(0);
+    link.passed_over(WINDOW + 1);
+    assert!(sent(&mut link).is_empty(), "acknowledged before, or not sent");
+    link.passed_over(5);
+    assert_eq!(sent(&mut link), [WINDOW + 1]);
+    link.received(ServerMessage::Ack(Ack { seq: 5, rejected: Vec::new() }), T);
+    assert_eq!(sent(&mut link), (WINDOW + 2..=WINDOW + 5).collect::<Vec<u64>>());
+}
+
 #[test]
 fn what_was_rejected_is_told_to_whoever_keeps_the_spool() {
     let mut link = live();

@@ -477,7 +477,7 @@ mod tests {
         let kinds = [Command::Prune, Command::ListLocks, Command::CatConfig, Command::Backup(backup())];
         for command in kinds {
             let words = words(&command, new());
-            assert!(words.starts_with(command.kind().as_str()), "{words}");
+            assert!(words.starts_with(&format!("{} ", command.kind().as_str())), "{words}");
         }
         assert_eq!(
             backup().includes().iter().map(SourcePath::as_str).collect::<Vec<_>>(),

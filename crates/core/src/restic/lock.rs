@@ -197,4 +197,17 @@ mod tests {
         assert_eq!(parse_unlocked("successfully removed 3 locks\n"), Some(3));
         assert_eq!(parse_unlocked(""), None);
     }
+
+    #[test]
+    fn whether_a_lock_goes_is_said_as_it_is() {
+        for (unlock, goes, word) in [
+            (Unlock::RemovesEnded, true, "stale: its process"),
+            (Unlock::RemovesOld, true, "stale: not refreshed"),
+            (Unlock::KeepsRunning, false, "live"),
+            (Unlock::KeepsForeign, false, "another host's"),
+        ] {
+            assert_eq!(unlock.removes(), goes, "{unlock:?}");
+            assert!(unlock.sentence().starts_with(word), "{unlock:?}");
+        }
+    }
 }

@@ -453,4 +453,14 @@ mod tests {
         assert_eq!(back.password.unwrap().expose(), "p@ss:/é%");
         assert_eq!("/srv".parse::<RepoUrl>().unwrap().with_login("a", "b"), None);
     }
+
+    #[test]
+    fn an_address_is_written_as_it_was_given_and_a_bare_drive_is_none() {
+        let url: RepoUrl = "sftp:user@host:/srv/restic".parse().unwrap();
+        assert_eq!(
+            (url.to_string(), String::from(url.clone())),
+            (url.as_str().to_owned(), url.as_str().to_owned())
+        );
+        assert!("C:".parse::<RepoUrl>().is_err());
+    }
 }

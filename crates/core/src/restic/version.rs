@@ -129,6 +129,7 @@ mod tests {
         assert_eq!(Version::from_output(new).unwrap(), Version::new(0, 19, 1));
         let dev = "restic 0.18.0-dev (compiled manually) compiled with go1.24.4 on linux/amd64";
         assert_eq!(Version::from_output(dev).unwrap().to_string(), "0.18.0");
+        assert_eq!(String::from(Version::new(0, 19, 1)), "0.19.1");
     }
 
     #[test]
