@@ -29,7 +29,7 @@ pub(super) struct Calendar {
     label: String,
     width: i64,
     /// Left edge, name, and the way to its days.
-    months: Vec<(i64, &'static str, String)>,
+    months: Vec<(i64, String, String)>,
     days: Vec<Day>,
 }
 
@@ -200,7 +200,7 @@ mod tests {
         assert!(last.title.starts_with("2026-11-18"), "{}", last.title);
         assert_eq!(calendar.months.len(), 12);
         let (_, name, href) = &calendar.months[11];
-        assert_eq!((*name, href.as_str()), ("November", "/x/jobs?month=2026-11"));
+        assert_eq!((name.as_str(), href.as_str()), ("November", "/x/jobs?month=2026-11"));
     }
 
     #[test]

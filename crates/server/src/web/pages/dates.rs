@@ -2,24 +2,11 @@
 
 use std::fmt;
 
+use jiff::civil::{Date, date as civil};
+use jiff::{Span, ToSpan};
 use restic_manager_core::time::{DAY, Timestamp};
 
-use super::words;
-
-const MONTHS: [&str; 12] = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-];
+const FIRST: Date = civil(1970, 1, 1);
 
 /// The day of an instant.
 pub(super) const fn day_of(at: Timestamp) -> i64 {
@@ -31,87 +18,80 @@ pub(super) const fn begin(day: i64) -> Timestamp {
     Timestamp::from_millis(day * DAY)
 }
 
-/// A day as it stands in an address: `2026-11-18`.
+/// A day as it stands in an address: `2026-11-18`; nothing for one that no calendar has.
 pub(super) fn date(day: i64) -> String {
-    words::exact(begin(day)).chars().take(10).collect()
+    of_day(day).map(|date| date.to_string()).unwrap_or_default()
 }
 
 /// The day that stands in an address.
 pub(super) fn parse_date(text: &str) -> Option<i64> {
-    let (year, rest) = text.split_once('-')?;
-    let (month, day) = rest.split_once('-')?;
-    let day: i64 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let days = Month::new(year.parse().ok()?, month.parse().ok()?)?.first() + day - 1;
-    // What is no day of that month would be written otherwise.
-    (date(days) == text).then_some(days)
+    read(text).map(number)
+}
+
+/// The date that is written exactly so, and not before 1970.
+fn read(text: &str) -> Option<Date> {
+    let date: Date = text.parse().ok()?;
+    (date >= FIRST && date.to_string() == text).then_some(date)
+}
+
+fn of_day(day: i64) -> Option<Date> {
+    FIRST.checked_add(Span::new().try_days(day).ok()?).ok()
+}
+
+fn number(date: Date) -> i64 {
+    date.duration_since(FIRST).as_hours() / 24
 }
 
 /// A month of a year.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Month {
-    year: i64,
-    /// From 1 on.
-    month: i64,
-}
+pub(super) struct Month(Date);
 
 impl Month {
-    fn new(year: i64, month: i64) -> Option<Self> {
-        ((1970..=9999).contains(&year) && (1..=12).contains(&month)).then_some(Self { year, month })
-    }
-
     /// The month of a day.
     pub(super) fn of(day: i64) -> Self {
-        let date = date(day);
-        let number = |range| date.get(range).and_then(|text: &str| text.parse().ok());
-        let found = number(0..4).zip(number(5..7)).and_then(|(year, month)| Self::new(year, month));
-        found.unwrap_or(Self { year: 1970, month: 1 })
+        Self(of_day(day).unwrap_or(FIRST).first_of_month())
     }
 
     /// The month that stands in an address: `2026-11`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (year, month) = text.split_once('-')?;
-        let month = Self::new(year.parse().ok()?, month.parse().ok()?)?;
-        (month.to_string() == text).then_some(month)
+        read(&format!("{text}-01")).map(Self)
     }
 
     /// Its first day.
-    pub(super) const fn first(self) -> i64 {
-        // Years that begin with March have their odd day at the end.
-        let (year, month) =
-            if self.month > 2 { (self.year, self.month - 3) } else { (self.year - 1, self.month + 9) };
-        year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 - 719_468
+    pub(super) fn first(self) -> i64 {
+        number(self.0)
     }
 
     /// The one before; none before 1970.
     pub(super) fn previous(self) -> Option<Self> {
-        if self.month == 1 { Self::new(self.year - 1, 12) } else { Self::new(self.year, self.month - 1) }
+        self.0.checked_sub(1.month()).ok().filter(|date| *date >= FIRST).map(Self)
     }
 
     /// The one after.
     pub(super) fn next(self) -> Option<Self> {
-        if self.month == 12 { Self::new(self.year + 1, 1) } else { Self::new(self.year, self.month + 1) }
+        self.0.checked_add(1.month()).ok().map(Self)
     }
 
     /// How long it is.
     pub(super) fn days(self) -> i64 {
-        self.next().map_or(31, |next| next.first() - self.first())
+        self.0.days_in_month().into()
     }
 
     /// Its name: `November`.
-    pub(super) fn name(self) -> &'static str {
-        usize::try_from(self.month - 1).ok().and_then(|at| MONTHS.get(at)).copied().unwrap_or_default()
+    pub(super) fn name(self) -> String {
+        self.0.strftime("%B").to_string()
     }
 
     /// Its name and its year: `November 2026`.
     pub(super) fn title(self) -> String {
-        format!("{} {}", self.name(), self.year)
+        self.0.strftime("%B %Y").to_string()
     }
 }
 
 /// As it stands in an address.
 impl fmt::Display for Month {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}-{:02}", self.year, self.month)
+        self.0.strftime("%Y-%m").fmt(f)
     }
 }
 
