@@ -14,7 +14,7 @@ mod sealed;
 mod tools;
 pub mod witness;
 
-pub use browser::{Browser, Finding, Scheme, Scripts};
+pub use browser::{Browser, Finding, Motion, Scheme, Scripts};
 pub use cable::{Cable, Direction};
 pub use house::{ADMIN_PASSWORD, Agent, House, Way};
 pub use ledger::{Claim, Ledger};

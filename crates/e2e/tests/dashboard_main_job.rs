@@ -22,12 +22,16 @@ fn join(house: &House, browser: &Browser, name: &str) -> Agent {
     agent
 }
 
-/// Looks at the page again and again until it says this.
-fn see_in_time(browser: &Browser, words: &str) {
-    browser.wait(&format!("the words `{words}`"), || {
-        browser.reload();
-        if browser.says(words)? { Ok(()) } else { Err("they are not there".to_owned()) }
-    });
+/// Waits until the state of the job says this, on the page as it was opened.
+fn watch(browser: &Browser, state: &str) {
+    browser.wait_xpath(&format!("//h1/following-sibling::span[normalize-space()='{state}']"));
+    browser.check_mark();
+}
+
+/// Waits until the host's line in the fleet says this, on the page as it was opened.
+fn watch_presence(browser: &Browser, presence: &str) {
+    browser.wait_xpath(&format!("//tr[.//a[.='web1']]//small/span[normalize-space()='{presence}']"));
+    browser.check_mark();
 }
 
 #[test]
@@ -51,9 +55,10 @@ fn a_host_joins_is_backed_up_fails_leaves_and_returns() {
     browser.wait_below("/hosts/");
     browser.click_at("//button[starts-with(normalize-space(), 'Run now')]");
     let job = browser.wait_below("/jobs/");
-    see_in_time(&browser, "running");
+    browser.leave_mark();
+    watch(&browser, "running");
     browser.check_access();
-    see_in_time(&browser, "succeeded");
+    watch(&browser, "succeeded");
     browser.see("snapshot");
     browser.check_access();
     assert_eq!(house.wait_job(&job)["state"], "succeeded");
@@ -63,7 +68,8 @@ fn a_host_joins_is_backed_up_fails_leaves_and_returns() {
     browser.go(&format!("/hosts/{}", agent.host_id));
     browser.click_at("//button[starts-with(normalize-space(), 'Run now')]");
     browser.wait_below("/jobs/");
-    see_in_time(&browser, "failed");
+    browser.leave_mark();
+    watch(&browser, "failed");
     browser.check_access();
     browser.follow("Fleet");
     browser.wait_path("/");
@@ -71,15 +77,12 @@ fn a_host_joins_is_backed_up_fails_leaves_and_returns() {
     browser.check_access();
 
     // Killed without a word, the agent is gone for the fleet; it returns, and the page says so.
+    browser.leave_mark();
     agent.process.signal(Signal::KILL);
     agent.process.wait();
-    house.wait_presence(&agent, "offline");
-    browser.go("/");
-    browser.see("offline");
+    watch_presence(&browser, "offline");
     agent.restart();
-    house.wait_presence(&agent, "online");
-    browser.go("/");
-    browser.see("online");
+    watch_presence(&browser, "online");
     browser.close();
 }
 

@@ -25,6 +25,15 @@ pub enum Scheme {
     Dark,
 }
 
+/// Whether things may move, as the system asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Motion {
+    /// As they like.
+    Any,
+    /// As little as possible.
+    Reduced,
+}
+
 /// Something that axe-core found.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Finding {
@@ -56,15 +65,24 @@ impl Browser {
 
     /// Asks for light or dark, and for nothing that moves.
     pub fn scheme(&self, scheme: Scheme) {
+        self.media(scheme, Motion::Reduced);
+    }
+
+    /// Asks for light or dark, and says whether things may move.
+    pub fn media(&self, scheme: Scheme, motion: Motion) {
         let scheme = match scheme {
             Scheme::Light => "light",
             Scheme::Dark => "dark",
+        };
+        let motion = match motion {
+            Motion::Any => "no-preference",
+            Motion::Reduced => "reduce",
         };
         self.devtools(
             "Emulation.setEmulatedMedia",
             &json!({ "features": [
                 { "name": "prefers-color-scheme", "value": scheme },
-                { "name": "prefers-reduced-motion", "value": "reduce" },
+                { "name": "prefers-reduced-motion", "value": motion },
             ] }),
         );
     }

@@ -6,6 +6,7 @@
 
 mod console;
 mod driver;
+mod live;
 mod looks;
 mod page;
 
@@ -20,7 +21,7 @@ use crate::house::{ADMIN_PASSWORD, House};
 use crate::process::Process;
 use driver::Vendor;
 
-pub use looks::{Finding, Scheme};
+pub use looks::{Finding, Motion, Scheme};
 
 /// How long a page may take to show what is waited for, on a machine that does much else.
 const WITHIN: Duration = Duration::from_secs(60);

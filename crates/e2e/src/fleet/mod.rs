@@ -4,6 +4,7 @@
 //! file that the real store made; the real server opens it afterwards, and whatever it could not read would show at once.
 
 mod agents;
+mod ends;
 mod rows;
 
 use std::path::Path;

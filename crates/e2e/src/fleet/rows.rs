@@ -22,7 +22,8 @@ pub(super) const GROUP: u16 = 4;
 const OTHER_GROUP: u16 = 5;
 pub(super) const SCHEDULE: u16 = 6;
 pub(super) const JOB: u16 = 7;
-const RUN: u16 = 8;
+pub(super) const RUN: u16 = 8;
+pub(super) const PREVIEW: u16 = 9;
 const MAINTENANCE: [(u16, &str, i64); 3] = [(0x100, "forget", 7), (0x200, "prune", 2), (0x300, "check", 1)];
 const AUDIT: u16 = 12;
 /// Jobs of maintenance a host: as many as the weeks in the table above.

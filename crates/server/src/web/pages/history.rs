@@ -24,8 +24,6 @@ use super::table::{Route, look};
 use super::{ROWS, page};
 use crate::app::{App, AppError, JobQuery, ListQuery};
 
-/// Slots of one schedule that are looked at: more than four an hour for a year say nothing a day does not.
-const MOST_SLOTS: usize = 40_000;
 /// Hosts of a repository whose schedules are looked at.
 const MOST_HOSTS: usize = 200;
 
@@ -180,11 +178,46 @@ fn due_days(schedules: &[Schedule], since: Timestamp, until: Timestamp) -> BTree
     for schedule in schedules {
         let cadence = Cadence { cron: schedule.cron.clone(), zone: schedule.timezone.clone() };
         let mut at = since.max(schedule.updated_at);
-        for _ in 0..MOST_SLOTS {
-            let Some(slot) = cadence.next_after(at).filter(|slot| *slot <= until) else { break };
-            due.insert(dates::day_of(slot));
-            at = slot;
+        while let Some(slot) = cadence.next_after(at).filter(|slot| *slot <= until) {
+            let day = dates::day_of(slot);
+            due.insert(day);
+            // The first slot of a day says all; there may be a thousand more.
+            at = dates::begin(day + 1) - 1;
         }
     }
     due
+}
+
+#[cfg(test)]
+mod tests {
+    use restic_manager_core::time::DAY;
+
+    use super::*;
+
+    #[test]
+    fn each_day_with_a_slot_is_due_however_many_it_has() {
+        use restic_manager_core::id::{HostId, ScheduleId};
+        let now = Timestamp::from_millis(20_000 * DAY + 12 * 3_600_000);
+        let days = |cron: &str, from: Timestamp| {
+            let schedule = Schedule {
+                id: ScheduleId::mint(from, [1; 10]),
+                host_id: HostId::mint(from, [1; 10]),
+                name: "nightly".parse().unwrap(),
+                cron: cron.parse().unwrap(),
+                timezone: "UTC".parse().unwrap(),
+                enabled: true,
+                group_ids: Vec::new(),
+                repo_ids: None,
+                created_at: from,
+                updated_at: from,
+                missed: restic_manager_core::model::MissedSoFar::default(),
+            };
+            Vec::from_iter(due_days(&[schedule], Timestamp::from_millis(0), now))
+        };
+        let from = Timestamp::from_millis(19_996 * DAY + 6 * 3_600_000);
+        assert_eq!(days("* * * * *", from), [19_996, 19_997, 19_998, 19_999, 20_000]);
+        assert_eq!(days("0 3 * * *", from), [19_997, 19_998, 19_999, 20_000]);
+        assert_eq!(days("0 13 * * *", from), [19_996, 19_997, 19_998, 19_999]);
+        assert_eq!(days("0 0 * * *", from), [19_997, 19_998, 19_999, 20_000], "midnight begins a day");
+    }
 }

@@ -165,3 +165,17 @@ fn not_allowed<'a>(method: &Method, known: impl Iterator<Item = &'a String>) -> 
         Err(_) => error.into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The browser tests go by this list too: a page that is new has to be looked at there.
+    #[test]
+    fn what_can_be_looked_at() {
+        let mut paths: Vec<&str> =
+            all().iter().filter(|route| route.method == Method::GET).map(|route| route.path).collect();
+        paths.sort_unstable();
+        insta::assert_snapshot!("paths", paths.join("\n"));
+    }
+}
