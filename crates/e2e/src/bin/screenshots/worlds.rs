@@ -18,8 +18,14 @@ pub(super) fn empty(album: &mut Album) {
     album.page(&browser, "login", "/login");
     browser.log_in();
     album.page(&browser, "empty-fleet", "/");
-    for (name, path) in [("repos", "/repos"), ("jobs", "/jobs"), ("pending", "/pending")] {
-        album.wide(&browser, &format!("empty-{name}"), path);
+    for name in ["repos", "jobs", "pending", "pending-runs"] {
+        album.wide(&browser, &format!("empty-{name}"), &format!("/{name}"));
+    }
+    album.wide(&browser, "not-found", "/hosts/of-yesterday");
+    let agent = house.enrol("atlas", &restic_newest());
+    album.wide(&browser, "empty-host", &format!("/hosts/{}", agent.host_id));
+    for tab in ["snapshots", "sources", "schedules", "repo", "jobs"] {
+        album.wide(&browser, &format!("empty-host-{tab}"), &format!("/hosts/{}/{tab}", agent.host_id));
     }
     browser.close();
 }
@@ -48,12 +54,13 @@ pub(super) fn few(album: &mut Album) {
     let browser = Browser::logged_in(&house);
     album.page(&browser, "fleet", "/");
     album.page(&browser, "job-live", &format!("/jobs/{live}"));
+    album.wide(&browser, "job-cancel", &format!("/jobs/{live}/cancel"));
     house.rmctl(&["job", "cancel", &live]);
     house.wait_job(&live);
     album.page(&browser, "job-failed", &format!("/jobs/{failed}"));
     let atlas = agents[0].host_id.clone();
     album.page(&browser, "host", &format!("/hosts/{atlas}"));
-    for tab in ["sources", "sources/new", "schedules", "schedules/new", "repo"] {
+    for tab in ["snapshots", "sources", "sources/new", "schedules", "schedules/new", "repo"] {
         let name = format!("host-{}", tab.replace('/', "-"));
         album.page(&browser, &name, &format!("/hosts/{atlas}/{tab}"));
     }
@@ -122,11 +129,19 @@ fn slow_backup(house: &House, agent: &Agent) -> String {
     job
 }
 
+/// A host that is not connected in [`many`].
+const AWAY: u32 = 9;
+
 /// 500 hosts with two months of history.
 pub(super) fn many(album: &mut Album) {
     let mut house = House::open();
     let size = Size { hosts: 500, days: 60 };
-    let seeded = house.with_server_stopped(|database| Seeded::write(database, size));
+    let (seeded, preview) = house.with_server_stopped(|database| {
+        let seeded = Seeded::write(database, size);
+        // A host that is away: nothing goes on while it is looked at.
+        seeded.owe_an_attempt(database, AWAY);
+        (seeded, seeded.add_preview(database, AWAY))
+    });
     let agents = seeded.connect(&house.url, (0..size.hosts).filter(|number| number % 61 != 9));
     let browser = Browser::logged_in(&house);
     album.page(&browser, "many-fleet", "/");
@@ -136,6 +151,12 @@ pub(super) fn many(album: &mut Album) {
     album.page(&browser, "many-host", &format!("/hosts/{}", seeded.host_id(13)));
     album.page(&browser, "many-repo", &format!("/repos/{}", seeded.repo_id(13)));
     album.wide(&browser, "many-job", &format!("/jobs/{}", seeded.job_id(13, 3)));
+    album.wide(&browser, "many-job-chain", &format!("/jobs/{}", seeded.job_id(AWAY, 0)));
+    album.wide(&browser, "many-pending-runs", "/pending-runs");
+    album.page(&browser, "many-host-jobs", &format!("/hosts/{}/jobs", seeded.host_id(13)));
+    album.wide(&browser, "many-repo-jobs", &format!("/repos/{}/jobs", seeded.repo_id(13)));
+    let group = format!("/hosts/{}/sources/{}", seeded.host_id(AWAY), seeded.group_id(AWAY));
+    album.wide(&browser, "many-preview", &format!("{group}/preview/{preview}"));
     browser.close();
     drop(agents);
 }
