@@ -45,6 +45,7 @@ fn furnished() -> Furnished {
     let token = house.rmctl(&["host", "enroll-token", "--host-name", "newcomer", "--field", "id"]);
     let (newcomer, _) = house.announce("box");
     let waiting = house.json(&["host", "pending"])["items"][0]["id"].as_str().unwrap().to_owned();
+    let month = jiff::Timestamp::now().strftime("%Y-%m").to_string();
     let group_path = format!("/hosts/{host}/sources/{group}");
     let pages = [
         "/".to_owned(),
@@ -58,6 +59,8 @@ fn furnished() -> Furnished {
         format!("/pending-runs/{run}/drop"),
         format!("/hosts/{host}"),
         format!("/hosts/{host}/jobs"),
+        format!("/hosts/{host}/jobs?month={month}"),
+        format!("/hosts/{host}/snapshots"),
         format!("/hosts/{host}/sources"),
         format!("/hosts/{host}/sources/new"),
         group_path.clone(),

@@ -82,6 +82,7 @@ fn plans_and_runs(scripts: Scripts) {
     assert_eq!(house.wait_job(&job)["state"], "succeeded", "{}", agent.process.log());
     browser.go(&format!("/jobs/{job}"));
     browser.see("succeeded");
+    browser.wait_xpath("//div[@class='log']//li[contains(., 'snapshot')]");
 
     // To delete asks for the name.
     browser.go(&format!("{host}/schedules"));

@@ -4,6 +4,8 @@
 
 mod house;
 
+use std::sync::Arc;
+
 use house::*;
 use restic_manager_core::api::ScheduleWrite;
 use restic_manager_core::id::SpoolId;
@@ -11,6 +13,7 @@ use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::*;
+use restic_manager_server::app::App;
 use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::HelloRefused;
 use restic_manager_server::random::Random;
@@ -400,4 +403,28 @@ async fn no_secret_reaches_the_audit_log_or_an_answer() {
         format!("{}{}", serde_json::to_string(&rows.items).unwrap(), serde_json::to_string(&shown).unwrap());
     assert!(!text.contains("planted"), "{text}");
     assert!(text.contains("rest:http://127.0.0.1:8000/r/"));
+}
+
+#[tokio::test]
+async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_that_something_happened() {
+    let house = House::new();
+    let app = App::new(
+        Arc::clone(&house.store),
+        Arc::clone(&house.engine),
+        Arc::clone(&house.clock) as Arc<dyn Clock>,
+        Arc::clone(&house.random) as Arc<dyn Random>,
+    );
+    let app = app.with_glance_good_for(1_000);
+    let hosts = async || app.glance().await.unwrap().status.hosts;
+    assert_eq!(hosts().await, 0);
+    house.host("web1").await;
+    let happened_at = house.clock.now();
+    assert_eq!(hosts().await, 0, "it is good for a second");
+    house.clock.advance(1);
+    assert_eq!(app.glance_since(happened_at).await.unwrap().status.hosts, 1);
+    assert_eq!(hosts().await, 1, "and so it is for everybody");
+    house.host("web2").await;
+    assert_eq!(app.glance_since(happened_at).await.unwrap().status.hosts, 1, "that look was late enough");
+    house.clock.advance(1_000);
+    assert_eq!(hosts().await, 2);
 }

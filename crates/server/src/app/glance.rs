@@ -79,6 +79,8 @@ pub(super) struct LastGlance {
     good_for: i64,
     last: RwLock<Option<(Timestamp, Arc<FleetGlance>)>>,
     looking: AtomicBool,
+    /// Held by whoever looks because something happened.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl LastGlance {
@@ -108,10 +110,36 @@ impl App {
                 return Ok(last);
             }
         }
-        let looked = self.look().await;
+        let looked = self.look_and_keep().await;
         held.looking.store(false, Ordering::Release);
-        let looked = Arc::new(looked?);
-        *held.last.write().unwrap_or_else(PoisonError::into_inner) = Some((now, Arc::clone(&looked)));
+        looked
+    }
+
+    /// The fleet's numbers as they were after this instant: for whoever is about to tell others to look again.
+    ///
+    /// Many who ask at once cost one look.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn glance_since(&self, at: Timestamp) -> Result<Arc<FleetGlance>, AppError> {
+        let held = &self.last_glance;
+        let _turn = held.turn.lock().await;
+        let last = held.last.read().unwrap_or_else(PoisonError::into_inner).clone();
+        match last {
+            Some((looked_at, last)) if looked_at > at => Ok(last),
+            Some(_) | None => self.look_and_keep().await,
+        }
+    }
+
+    async fn look_and_keep(&self) -> Result<Arc<FleetGlance>, AppError> {
+        // What happens while one looks may not have been seen.
+        let now = self.clock.now();
+        let looked = Arc::new(self.look().await?);
+        let mut last = self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner);
+        if last.as_ref().is_none_or(|(at, _)| *at <= now) {
+            *last = Some((now, Arc::clone(&looked)));
+        }
         Ok(looked)
     }
 

@@ -54,8 +54,8 @@ impl Newsroom {
 
     /// The stream of one browser.
     pub(super) fn listen(&self, ask: &Ask) -> Answer {
-        let news = self.news.subscribe();
-        Ok(events(ask.state.shutdown.clone(), |listener| tell(listener, news)))
+        let (app, news) = (Arc::clone(&ask.state.app), self.news.subscribe());
+        Ok(events(ask.state.shutdown.clone(), move |listener| tell(listener, news, app)))
     }
 }
 
@@ -81,7 +81,7 @@ async fn gather(app: Weak<App>, mut fleet: Receiver<FleetEvent>, news: Sender<Ne
     }
 }
 
-async fn tell(listener: Listener, mut news: Receiver<News>) -> Result<(), Gone> {
+async fn tell(listener: Listener, mut news: Receiver<News>, app: Arc<App>) -> Result<(), Gone> {
     loop {
         let next = tokio::select! {
             () = listener.gone() => return Err(Gone),
@@ -92,21 +92,32 @@ async fn tell(listener: Listener, mut news: Receiver<News>) -> Result<(), Gone> 
             Ok(Err(RecvError::Closed)) => return Ok(()),
             Ok(Ok(News::Toast(html))) => toast(&listener, &html).await?,
             Ok(Ok(News::Changed) | Err(RecvError::Lagged(_))) => {
-                // What comes within a moment is told by the same word.
-                tokio::time::sleep(GATHER).await;
-                let mut toasts = Vec::new();
-                while let Ok(next) = news.try_recv() {
-                    if let News::Toast(html) = next {
-                        toasts.push(html);
-                    }
-                }
-                listener.tell(&Event { name: "rm-changed", data: "fleet", id: None }).await?;
-                for html in toasts {
-                    toast(&listener, &html).await?;
-                }
+                while told_of_changes(&listener, &mut news, &app).await? {}
             }
         }
     }
+}
+
+/// Gathers what comes within a moment and tells of it by one word; answers whether more changed meanwhile.
+async fn told_of_changes(listener: &Listener, news: &mut Receiver<News>, app: &App) -> Result<bool, Gone> {
+    let heard_at = app.clock().now();
+    tokio::time::sleep(GATHER).await;
+    let (mut toasts, mut more) = (Vec::new(), false);
+    while let Ok(next) = news.try_recv() {
+        match next {
+            News::Toast(html) => toasts.push(html),
+            News::Changed => more = true,
+        }
+    }
+    // Whoever is told looks at once, and must not be shown the fleet as it was before.
+    if let Err(error) = app.glance_since(heard_at).await {
+        tracing::warn!(error = %chain(&error), "the fleet could not be looked over");
+    }
+    listener.tell(&Event { name: "rm-changed", data: "fleet", id: None }).await?;
+    for html in toasts {
+        toast(listener, &html).await?;
+    }
+    Ok(more)
 }
 
 async fn toast(listener: &Listener, html: &str) -> Result<(), Gone> {

@@ -14,13 +14,14 @@ pub(super) fn empty(album: &mut Album) {
     album.page(&browser, "bootstrap", "/bootstrap");
     browser.close();
     let house = House::open();
-    let browser = Browser::open(&house.url);
+    let mut browser = Browser::open(&house.url);
     album.page(&browser, "login", "/login");
     browser.log_in();
     album.page(&browser, "empty-fleet", "/");
     for name in ["repos", "jobs", "pending", "pending-runs"] {
         album.wide(&browser, &format!("empty-{name}"), &format!("/{name}"));
     }
+    browser.expect_console("the server responded with a status of 404");
     album.wide(&browser, "not-found", "/hosts/of-yesterday");
     let agent = house.enrol("atlas", &restic_newest());
     album.wide(&browser, "empty-host", &format!("/hosts/{}", agent.host_id));
@@ -154,6 +155,9 @@ pub(super) fn many(album: &mut Album) {
     album.wide(&browser, "many-job-chain", &format!("/jobs/{}", seeded.job_id(AWAY, 0)));
     album.wide(&browser, "many-pending-runs", "/pending-runs");
     album.page(&browser, "many-host-jobs", &format!("/hosts/{}/jobs", seeded.host_id(13)));
+    let month = "return document.querySelector(`a[href*='month=']`).getAttribute('href')";
+    let month = browser.eval(month, Vec::new());
+    album.page(&browser, "many-host-jobs-month", month.as_str().expect("a path"));
     album.wide(&browser, "many-repo-jobs", &format!("/repos/{}/jobs", seeded.repo_id(13)));
     let group = format!("/hosts/{}/sources/{}", seeded.host_id(AWAY), seeded.group_id(AWAY));
     album.wide(&browser, "many-preview", &format!("{group}/preview/{preview}"));
