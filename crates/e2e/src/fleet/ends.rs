@@ -24,6 +24,13 @@ impl Seeded {
             "update runs set state = 'open', pending_cause = 'retryable', pending_since = ?2, next_attempt_at = ?3 where id = ?1",
             &[run.clone().into(), at.into(), (self.now + HOUR).into()],
         );
+        write(
+            database,
+            "update jobs set state = 'failed', class = 'unreachable', exit_code = 1, summary = null, \
+             message = 'the repository does not answer: connection refused', \
+             hint = 'look whether the storage is up; it is tried again by itself' where run_id = ?1",
+            &[run.clone().into()],
+        );
         run
     }
 
@@ -54,7 +61,9 @@ impl Seeded {
         let (host, repo, group) = (self.host_id(number), self.repo_id(number), self.group_id(number));
         let decision = |day: i64, keeps: &[&str]| {
             let time = rows::backup_at(self.now, i64::from(number), day);
-            json!({ "snapshot_id": format!("{day:064x}"), "time": time, "keeps": keeps })
+            // As restic's own ids look.
+            let id = format!("{:08x}{day:056x}", (day + 3) * 0x17a3_55cd % 0xffff_ffff);
+            json!({ "snapshot_id": id, "time": time, "keeps": keeps })
         };
         let decisions = [
             decision(0, &["daily snapshot", "weekly snapshot"]),

@@ -103,6 +103,7 @@ fn agent_tokens(hosts: u32) -> String {
 /// The expressions that statements are made of.
 struct Words {
     now: i64,
+    days: i64,
     host: String,
     repo: String,
     attachment: String,
@@ -127,6 +128,7 @@ impl Words {
         let dice = "((i + 7) * 2654435 + (d + 3) * 40503 * (i % 17 + 1)) % 1000";
         Self {
             now,
+            days: i64::from(seeded.size.days),
             host: of(HOST),
             repo: of(REPO),
             attachment: of(ATTACHMENT),
@@ -169,6 +171,8 @@ impl Words {
     fn plan(&self) -> Vec<String> {
         let Self { now, host, repo, attachment, group, other_group, schedule, .. } = self;
         let enrolled = now - ENROLLED;
+        // Before the first of the backups nothing was due.
+        let planned = now - self.days * DAY;
         let name = format!("(select name from hosts where id = {host})");
         let group_of = |id: &str, name: &str, path: &str| {
             format!(
@@ -204,7 +208,7 @@ impl Words {
             format!(
                 "insert into schedules (id, host_id, name, name_key, cron, timezone, enabled, group_ids, created_at, updated_at) \
                  select {schedule}, {host}, 'nightly', 'nightly', (i % 60) || ' 3 * * *', 'Europe/Vienna', 1, \
-                 json_array({group}), {enrolled}, {enrolled} from n"
+                 json_array({group}), {enrolled}, {planned} from n"
             ),
             format!(
                 "insert into snapshot_lists (host_id, repo_id, listed_at, total) select {host}, {repo}, {now}, 23 + i % 9 from n"

@@ -5,6 +5,8 @@
 //! cargo run -p restic-manager-e2e --bin screenshots
 //! ```
 //!
+//! Behind `--`, `empty`, `few` and `many` take some of them only.
+//!
 //! Real servers, agents and restics, and real Chromium. All of them go to `target/screenshots`, and those that the documentation
 //! keeps to `docs/screenshots` too.
 
@@ -18,11 +20,18 @@ use std::path::PathBuf;
 
 use album::Album;
 
+/// Each may be asked for by its name.
+const WORLDS: [(&str, fn(&mut Album)); 3] =
+    [("empty", worlds::empty), ("few", worlds::few), ("many", worlds::many)];
+
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut album = Album::new(root.join("target/screenshots"), root.join("docs/screenshots"));
-    worlds::empty(&mut album);
-    worlds::few(&mut album);
-    worlds::many(&mut album);
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    for (name, take) in WORLDS {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            take(&mut album);
+        }
+    }
     album.tell();
 }

@@ -23,7 +23,7 @@ pub(super) const DAYS_BEFORE_MONDAY: i64 = 3;
 #[derive(Debug, Template)]
 #[template(
     ext = "html",
-    source = r#"<div class="calendar" tabindex="0" role="region" aria-label="{{ label }}"><svg viewBox="0 0 {{ width }} 110" role="group" aria-label="{{ label }}">{% for (x, name, href) in months %}<a href="{{ href }}" aria-label="{{ name }}, day by day"><text x="{{ x }}" y="9">{{ name[..3] }}</text></a>{% endfor %}{% for day in days %}{% if let Some(href) = day.href %}<a href="{{ href }}" aria-label="{{ day.title }}"><rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect></a>{% else %}<rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect>{% endif %}{% endfor %}</svg></div><p class="legend" aria-hidden="true"><span class="key d-ok">succeeded</span><span class="key d-warn">warning</span><span class="key d-bad">failed</span><span class="key d-missed">missed</span><span class="key d-none">nothing ran</span></p>"#
+    source = r#"<div class="calendar" tabindex="0" role="region" aria-label="{{ label }}"><svg viewBox="-1 0 {{ width }} 110" role="group" aria-label="{{ label }}">{% for (x, name, href) in months %}<a href="{{ href }}" aria-label="{{ name }}, day by day"><text x="{{ x }}" y="9">{{ name[..3] }}</text></a>{% endfor %}{% for day in days %}{% if let Some(href) = day.href %}<a href="{{ href }}" aria-label="{{ day.title }}"><rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect></a>{% else %}<rect class="{{ day.class }}" x="{{ day.x }}" y="{{ day.y }}" width="11" height="11" rx="2"><title>{{ day.title }}</title></rect>{% endif %}{% endfor %}</svg></div><p class="legend" aria-hidden="true"><span class="key d-ok">succeeded</span><span class="key d-warn">warning</span><span class="key d-bad">failed</span><span class="key d-missed">missed</span><span class="key d-none">nothing ran</span></p>"#
 )]
 pub(super) struct Calendar {
     label: String,
@@ -107,7 +107,7 @@ impl Tally {
     }
 
     const fn is_missed(self, due: bool) -> bool {
-        due && self.good + self.warned == 0
+        due && self.good + self.warned + self.failed == 0
     }
 }
 

@@ -35,8 +35,6 @@ struct HostPage {
     frame: Frame,
     id: String,
     name: String,
-    /// The name for a command.
-    shell_name: String,
     presence: Mark,
     tabs: HostTabs,
     online: bool,
@@ -108,7 +106,6 @@ async fn host(visitor: Visitor, ask: Ask) -> Answer {
         &HostPage {
             id: id.to_string(),
             name: host.name.to_string(),
-            shell_name: words::quoted(host.name.as_str()),
             presence: Mark::presence(presence).boxed(),
             tabs,
             online: presence == Presence::Online,
