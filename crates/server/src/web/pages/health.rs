@@ -41,7 +41,11 @@ impl Health {
                 Some(StatsKind::AfterPrune) => "all that is stored",
                 None => "",
             },
-            uncompressed: stats.uncompressed_bytes.map(words::size),
+            // It was measured together with what snapshots refer to, and says nothing of a size that was learned otherwise.
+            uncompressed: stats
+                .uncompressed_bytes
+                .filter(|_| stats.size_kind == Some(StatsKind::ReferencedData))
+                .map(words::size),
             snapshots: stats.snapshot_count.map(words::number),
             measured: stats.measured_at.map(|at| Moment::new(at, now)),
             check: stats.last_check.map(|status| check(status, stats.last_check_at, now)),
