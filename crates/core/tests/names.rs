@@ -5,7 +5,10 @@
 use restic_manager_core::announce::{Fingerprint, HexBytes, PendingState};
 use restic_manager_core::api::{ScheduleWrite, SourceGroupWrite};
 use restic_manager_core::id::GroupId;
-use restic_manager_core::model::{ActorKind, CredentialKind, JobIntent};
+use restic_manager_core::model::{
+    ActorKind, CheckStatus, CredentialKind, JobIntent, JobState, PendingCause, RunAfter, RunState,
+};
+use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
@@ -26,6 +29,39 @@ fn a_name_is_the_same_in_sql_and_in_json() {
     for kind in [CredentialKind::Repo, CredentialKind::Admin] {
         assert_eq!(in_json(kind), kind.as_str());
     }
+    for state in RunState::ALL {
+        assert_eq!(
+            (in_json(state).as_str(), RunState::from_name(state.as_str())),
+            (state.as_str(), Some(state))
+        );
+    }
+    for cause in PendingCause::ALL {
+        assert_eq!(
+            (in_json(cause).as_str(), PendingCause::from_name(cause.as_str())),
+            (cause.as_str(), Some(cause))
+        );
+        assert!(cause.sentence().starts_with("the last attempt "), "{cause:?}");
+    }
+    for status in [CheckStatus::Ok, CheckStatus::ErrorsFound] {
+        assert_eq!(
+            (in_json(status).as_str(), CheckStatus::from_name(status.as_str())),
+            (status.as_str(), Some(status))
+        );
+    }
+}
+
+#[test]
+fn a_run_owes_an_attempt_where_its_job_may_do_better_next_time() {
+    let after = |class| RunAfter::job(JobState::Failed, class);
+    assert_eq!(after(Some(OutcomeClass::Locked)), RunAfter::Owes(PendingCause::Retryable));
+    for class in [None, Some(OutcomeClass::NoSpace)] {
+        assert_eq!(after(class), RunAfter::Ends(RunState::Failed), "{class:?}");
+    }
+    assert_eq!(RunAfter::job(JobState::Lost, None), RunAfter::Owes(PendingCause::Lost));
+    let good: Vec<RunState> = RunState::ALL.into_iter().filter(|state| state.is_success()).collect();
+    assert_eq!(good, [RunState::Succeeded, RunState::Warning]);
+    let inside: Vec<JobState> = JobState::ALL.into_iter().filter(|state| state.occupies()).collect();
+    assert_eq!(inside, [JobState::Dispatched, JobState::Running]);
 }
 
 #[test]
