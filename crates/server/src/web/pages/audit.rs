@@ -16,7 +16,7 @@ use super::audit_words::{ACTIONS, deed, facts, page_of, subject};
 use super::fields::{Fields, address};
 use super::fleet::pager;
 use super::frame::{Frame, Tab, Visitor};
-use super::parts::{Moment, Pager, Prose};
+use super::parts::{Moment, Pager};
 use super::table::{Route, look};
 use super::{ROWS, page, words};
 use crate::app::{App, AppError, ListQuery};
@@ -61,7 +61,7 @@ struct Row {
     actor_href: Option<String>,
     deed: String,
     action: String,
-    subject: Prose,
+    subject: String,
     href: Option<String>,
     /// The host it happened on, with its page.
     host: Option<(String, String)>,
@@ -148,10 +148,10 @@ fn row(row: AuditRow, names: &BTreeMap<String, String>, now: Timestamp) -> Row {
         facts: facts(&row),
         deed: deed(&row.action),
         subject: match told {
-            Some(told) => Prose::new(&told),
+            Some(told) => told,
             // Whoever logs in or out is the one who did it.
-            None if itself => Prose::new(""),
-            None => Prose::new(&words::short(&row.subject_id)),
+            None if itself => String::new(),
+            None => words::short(&row.subject_id),
         },
         host: on,
         same: address("/audit", &[("subject_id", &row.subject_id)]),

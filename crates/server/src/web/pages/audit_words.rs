@@ -70,7 +70,10 @@ pub(super) fn subject(row: &AuditRow) -> Option<String> {
         },
         "attachment" | "repo" => told("name").or_else(|| told("repo")).map(str::to_owned),
         "run" => match (told("group"), told("slot")) {
-            (Some(group), Some(slot)) => Some(format!("{group} of {slot}")),
+            (Some(group), Some(slot)) => {
+                let slot = slot.parse().map_or_else(|_| slot.to_owned(), words::exact);
+                Some(format!("{group} of {slot}"))
+            }
             (group, _) => group.map(str::to_owned),
         },
         "user" if row.action == "login.failed" => Some(row.subject_id.clone()),
@@ -107,10 +110,9 @@ pub(super) fn facts(row: &AuditRow) -> Vec<(String, String)> {
     let mut facts = Vec::new();
     let said = subject(row);
     for (key, value) in &row.detail {
-        let in_sentence = value
-            .as_str()
-            .zip(said.as_deref())
-            .is_some_and(|(value, said)| said.split(" on ").any(|part| part == value));
+        let told = value.as_str().zip(said.as_deref());
+        let in_sentence =
+            told.is_some_and(|(value, said)| value == said || said.split(" on ").any(|part| part == value));
         if !in_sentence && key != "host_id" {
             push(&mut facts, key, value);
         }
@@ -174,7 +176,11 @@ mod tests {
         assert!(facts(&asked).is_empty(), "{:?}", facts(&asked));
         let changed = row("host.changed", "host", json!({"change": {"tags": ["prod", "eu"], "name": null}}));
         assert_eq!(facts(&changed), [("tags".to_owned(), "prod, eu".to_owned())]);
-        let made = row("token.created", "token", json!({"name": "ci", "expires_at": 1_795_000_000_000_i64}));
+        let made = row(
+            "token.created",
+            "token",
+            json!({"name": "rmctl on vm", "expires_at": 1_795_000_000_000_i64}),
+        );
         assert_eq!(facts(&made), [("expires at".to_owned(), "2026-11-18 11:06:40 UTC".to_owned())]);
         assert_eq!(deed("shelf.dusted_twice"), "dusted twice the shelf");
     }

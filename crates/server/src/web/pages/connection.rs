@@ -23,7 +23,7 @@ use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::Upkeep;
 use super::{page, see_other};
-use crate::app::{App, AppError, ErrorKind, HostOverview, ListQuery, RepoOverview};
+use crate::app::{App, AppError, HostOverview, ListQuery, RepoOverview};
 
 /// Rows of the lists that are shown whole.
 const WHOLE: u32 = 500;
@@ -278,10 +278,10 @@ async fn delete_admin(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let id: RepoId = ask.id("id", "repository")?;
     let name = ask.state.app.repo(id).await?.repo.name;
     if fields.text("name") != name.as_str() {
-        let message = format!("the admin credential is kept: the name of the repository is `{name}`");
-        let error = AppError::new(ErrorKind::Invalid, "name_not_confirmed", message)
-            .hint("type it exactly: prune is held until there is another one");
-        return super::repos::refuse(visitor, &ask, id, error).await;
+        let stored = ask.state.app.admin_credential(id).await.ok().map(|view| view.credential);
+        let mut form = form::of_credential(stored.as_ref());
+        form.deny_name("name", fields.text("name"), name.as_str());
+        return super::repos::with_admin_form(visitor, &ask, id, form).await;
     }
     ask.state.app.delete_admin_credential(&visitor.caller, id).await?;
     Ok(see_other(&format!("/repos/{id}#credentials")))

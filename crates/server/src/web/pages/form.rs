@@ -18,7 +18,7 @@ const SECRETS: [&str; 6] = ["password", "rest_password", "env", "current", "new"
 const TYPE_AGAIN: &str = "Not sent back to the page: type it again";
 
 /// What was typed, and what is wrong with it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Form {
     values: BTreeMap<String, String>,
     wrongs: BTreeMap<String, String>,
@@ -55,6 +55,19 @@ impl Form {
             }
         }
         form
+    }
+
+    /// A form in which another name was typed than the one that had to be.
+    pub(super) fn unconfirmed(field: &str, typed: &str, name: &str) -> Self {
+        let mut form = Self::default();
+        form.deny_name(field, typed, name);
+        form
+    }
+
+    /// Notes that another name was typed than the one that had to be.
+    pub(super) fn deny_name(&mut self, field: &str, typed: &str, name: &str) {
+        self.set(field, typed);
+        self.set_wrong(field, format!("nothing was done: the name is “{name}”, type it exactly"));
     }
 
     /// What stands in a field.

@@ -20,10 +20,14 @@ use super::parts::{JobLine, Moment, Pager, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::{self, Upkeep};
 use super::{ROWS, page, see_other, words};
-use crate::app::{AppError, ErrorKind, JobQuery, ListQuery, RepoOverview};
+use crate::app::{AppError, ErrorKind, JobQuery, ListQuery};
 
 /// Rows of the list of jobs, which is only begun here.
 const BEGUN: u32 = 10;
+
+/// The fields in which the name of the repository is typed before every lock goes, and before prune goes on despite errors.
+pub(super) const UNLOCK_NAME: &str = "unlock-name";
+pub(super) const OVERRIDE_NAME: &str = "override-name";
 
 pub(super) fn routes() -> Vec<Route> {
     vec![look("/repos", repos), look("/repos/{id}", repo), act("/repos/{id}/stats", measure)]
@@ -72,6 +76,8 @@ struct RepoPage {
     created: Moment,
     /// What could not be done, and what to do about it.
     refusal: Option<(String, String)>,
+    /// The name that was typed to confirm something.
+    confirm: Form,
     health: Health,
     upkeep: Upkeep,
     chart: Chart,
@@ -95,7 +101,7 @@ struct UserLine {
 
 async fn repo(visitor: Visitor, ask: Ask) -> Answer {
     let id: RepoId = ask.id("id", "repository")?;
-    show(visitor, &ask, id, StatusCode::OK, None, None).await
+    show(visitor, &ask, id, Besides::default()).await
 }
 
 /// The page of a repository with what could not be done above it.
@@ -109,23 +115,54 @@ pub(super) async fn refuse(visitor: Visitor, ask: &Ask, id: RepoId, error: AppEr
     }
     let body = error.body();
     let refusal = (words::capitalised(&body.message), words::capitalised(&body.hint.unwrap_or_default()));
-    show(visitor, ask, id, upkeep::status_of(error), Some(refusal), None).await
+    let status = upkeep::status_of(error);
+    show(visitor, ask, id, Besides { status, refusal: Some(refusal), ..Besides::default() }).await
+}
+
+/// The page of a repository with a name that was asked for and not typed, at its field.
+pub(super) async fn refuse_name(
+    visitor: Visitor,
+    ask: &Ask,
+    id: RepoId,
+    field: &'static str,
+    typed: &str,
+) -> Answer {
+    let name = ask.state.app.repo(id).await?.repo.name;
+    let confirm = Form::unconfirmed(field, typed, name.as_str());
+    show(visitor, ask, id, Besides { status: confirm.status(), confirm, ..Besides::default() }).await
 }
 
 /// The page of a repository with what was typed of its admin credential.
 pub(super) async fn with_admin_form(visitor: Visitor, ask: &Ask, id: RepoId, form: Form) -> Answer {
     let status = form.status();
-    show(visitor, ask, id, status, None, Some(form)).await
+    show(visitor, ask, id, Besides { status, admin: Some(form), ..Besides::default() }).await
 }
 
-async fn show(
-    visitor: Visitor,
-    ask: &Ask,
-    id: RepoId,
+/// What the page shows beside what is stored.
+#[derive(Default)]
+struct Besides {
     status: StatusCode,
+    /// What could not be done, and what to do about it.
     refusal: Option<(String, String)>,
-    typed: Option<Form>,
-) -> Answer {
+    /// What was typed of the admin credential.
+    admin: Option<Form>,
+    /// The name that was typed to confirm something.
+    confirm: Form,
+}
+
+impl Besides {
+    /// What is wrong with a name is told above the page where its form is not on it.
+    fn with_forms_of(mut self, health: &Health, check_errors: bool) -> Self {
+        for (field, is_there) in [(UNLOCK_NAME, !health.locks.is_empty()), (OVERRIDE_NAME, check_errors)] {
+            if let Some(why) = self.confirm.wrong(field).filter(|_| !is_there) {
+                self.refusal = Some((why.to_owned(), String::new()));
+            }
+        }
+        self
+    }
+}
+
+async fn show(visitor: Visitor, ask: &Ask, id: RepoId, besides: Besides) -> Answer {
     let app = &ask.state.app;
     let frame = visitor.frame;
     let now = frame.now;
@@ -135,9 +172,11 @@ async fn show(
     let jobs = app.jobs(&query, &ListQuery { limit: Some(BEGUN), cursor: None }).await?.items;
     let days = chart::days(Fields::parse(ask.query_text().as_bytes()).text("days"));
     let history = app.stats_history(id, Some(days)).await?.items;
-    let upkeep = Upkeep::of(&overview, &frame);
-    let admin = Credentials::admin(&overview, &frame, typed);
-    let RepoOverview { repo, stats, .. } = overview;
+    let health = Health::of(&overview.stats, now);
+    let besides = besides.with_forms_of(&health, overview.check_errors);
+    let upkeep = Upkeep::of(&overview, &frame).confirming(besides.confirm.clone());
+    let admin = Credentials::admin(&overview, &frame, besides.admin);
+    let repo = overview.repo;
     let runs = |row: &&AttachmentRow| upkeep.is_run_by(row.attachment.host_id);
     let connection = rows.iter().find(runs).cloned().map(|row| user_line(row, true));
     let runner = rows.iter().find(runs).map(|row| row.attachment.id);
@@ -146,15 +185,16 @@ async fn show(
         user_line(row, runs)
     });
     page(
-        status,
+        besides.status,
         &RepoPage {
             id: id.to_string(),
             name: repo.name.to_string(),
             shell_name: words::quoted(repo.name.as_str()),
             restic_id: repo.restic_id.as_ref().map(ToString::to_string),
             created: Moment::new(repo.created_at, now),
-            refusal,
-            health: Health::of(&stats, now),
+            refusal: besides.refusal,
+            confirm: besides.confirm,
+            health,
             chart: Chart::new(&history, days, &format!("/repos/{id}"), now),
             connection,
             admin,

@@ -18,7 +18,7 @@ use super::host_head::{HostHead, HostTab};
 use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other};
-use crate::app::{AppError, ErrorKind, HostOverview, HostSeen};
+use crate::app::{AppError, HostOverview, HostSeen};
 
 /// How many firing times are shown.
 const UPCOMING: usize = 5;
@@ -234,9 +234,8 @@ async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
         ask.state.app.delete_schedule(&visitor.caller, host_id, schedule.id).await?;
         return Ok(see_other(&format!("/hosts/{host_id}/schedules")));
     }
-    let message = format!("it is kept: its name is `{}`", schedule.name);
-    let error = AppError::new(ErrorKind::Invalid, "name_not_confirmed", message).hint("type it exactly");
-    let form = of_schedule(&schedule).refuse(error, &[])?;
+    let mut form = of_schedule(&schedule);
+    form.deny_name("typed", fields.text("typed"), schedule.name.as_str());
     show(visitor, &plan, Some(&schedule), form)
 }
 

@@ -19,7 +19,7 @@ use super::host::GroupLine;
 use super::host_head::{HostHead, HostTab};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other, words};
-use crate::app::{App, AppError, ErrorKind, HostOverview};
+use crate::app::{App, HostOverview};
 
 /// The dimensions of a policy: field, word.
 const KEEPS: [(&str, &str); 6] = [
@@ -176,15 +176,15 @@ async fn replace(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
 async fn delete(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let (host_id, id): (HostId, GroupId) = (ask.id("id", "host")?, ask.id("group_id", "source group")?);
     let group = ask.state.app.group(host_id, id).await?;
-    let refused = if fields.text("typed") == group.name.as_str() {
-        ask.state.app.delete_group(&visitor.caller, host_id, id).await.err()
-    } else {
-        let message = format!("it is kept: its name is `{}`", group.name);
-        Some(AppError::new(ErrorKind::Invalid, "name_not_confirmed", message).hint("type it exactly"))
-    };
-    match refused {
-        None => Ok(see_other(&format!("/hosts/{host_id}/sources"))),
-        Some(error) => {
+    let typed = fields.text("typed");
+    if typed != group.name.as_str() {
+        let mut form = of_group(&group);
+        form.deny_name("typed", typed, group.name.as_str());
+        return show(visitor, &ask, Some(group), form).await;
+    }
+    match ask.state.app.delete_group(&visitor.caller, host_id, id).await {
+        Ok(()) => Ok(see_other(&format!("/hosts/{host_id}/sources"))),
+        Err(error) => {
             let form = of_group(&group).refuse(error, &[])?;
             show(visitor, &ask, Some(group), form).await
         }

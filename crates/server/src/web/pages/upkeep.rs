@@ -19,9 +19,10 @@ use super::fields::Fields;
 use super::form::Form;
 use super::frame::{Frame, Tab, Visitor};
 use super::parts::{Moment, Prose};
+use super::repos::{OVERRIDE_NAME, UNLOCK_NAME};
 use super::table::{Route, act, look};
 use super::{cadence, page, see_other, words};
-use crate::app::{AppError, ErrorKind, MaintenanceAsk, RepoOverview};
+use crate::app::{AppError, MaintenanceAsk, RepoOverview};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -45,6 +46,8 @@ pub(super) struct Upkeep {
     subset: u8,
     /// Whether the errors of a check hold prune back.
     check_errors: bool,
+    /// The name that was typed to lift that hold.
+    confirm: Form,
 }
 
 impl HtmlSafe for Upkeep {}
@@ -85,7 +88,13 @@ impl Upkeep {
             runner_id: host.map(|host| host.id),
             subset: settings.policy.check_subset_pct,
             check_errors: *check_errors,
+            confirm: Form::default(),
         }
+    }
+
+    /// The same with the name that was typed to lift a hold.
+    pub(super) fn confirming(self, confirm: Form) -> Self {
+        Self { confirm, ..self }
     }
 
     /// Whether this is the host that does it.
@@ -143,9 +152,11 @@ async fn unlock(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
         "all" => Some(fields.text("name").to_owned()),
         _ => None,
     };
-    if remove_all.as_deref() == Some("") {
-        let error = AppError::invalid("name", "type the name of the repository to remove every lock");
-        return super::repos::refuse(visitor, &ask, id, error).await;
+    if let Some(typed) = &remove_all {
+        let name = ask.state.app.repo(id).await?.repo.name;
+        if typed.as_str() != name.as_str() {
+            return super::repos::refuse_name(visitor, &ask, id, UNLOCK_NAME, typed).await;
+        }
     }
     match ask.state.app.ask_unlock(&visitor.caller, id, None, UnlockRequest { remove_all }).await {
         Ok(accepted) => Ok(see_other(&format!("/jobs/{}", accepted.job_id))),
@@ -158,13 +169,7 @@ async fn override_check(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let id: RepoId = ask.id("id", "repository")?;
     let name = ask.state.app.repo(id).await?.repo.name;
     if fields.text("name") != name.as_str() {
-        let error = AppError::new(
-            ErrorKind::Invalid,
-            "name_not_confirmed",
-            format!("the hold is not lifted: the name of the repository is `{name}`"),
-        )
-        .hint("type it exactly: a prune of a damaged repository may remove what could still be repaired");
-        return super::repos::refuse(visitor, &ask, id, error).await;
+        return super::repos::refuse_name(visitor, &ask, id, OVERRIDE_NAME, fields.text("name")).await;
     }
     ask.state.app.override_check(&visitor.caller, id).await?;
     Ok(see_other(&format!("/repos/{id}#maintenance")))

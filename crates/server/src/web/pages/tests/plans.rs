@@ -68,7 +68,9 @@ async fn a_source_group_is_made_read_in_words_changed_and_deleted_by_its_name() 
         browser.steady(&edit.html, "<form method=\"post\" action=\"/hosts", "</form>")
     );
     let kept = browser.send(&format!("{own}/delete"), &[("typed", "mail")]).await;
-    assert!(kept.status == 422 && kept.html.contains("its name is"), "{}", kept.html);
+    let asked = part(&kept.html, r#"<details class="ask" open>"#, "</details>");
+    assert!(kept.status == 422 && asked.contains("the name is “mail &#38; more”"), "{}", kept.html);
+    assert!(asked.contains(r#"value="mail""#), "what was typed stays: {asked}");
     assert_eq!(browser.send(&format!("{own}/delete"), &[("typed", "mail & more")]).await.status, 303);
     assert!(!browser.look(&base).await.html.contains("mail &#38; more"));
 }
@@ -158,7 +160,12 @@ async fn a_schedule_shows_its_next_times_and_what_it_can_never_fill() {
     assert_eq!(send("0 4 * * 0", "", "save").await.status, 303);
     let list = browser.look(&base).await.html;
     assert!(list.contains("on Sundays at 04:00") && list.contains("Asia/Tokyo"), "{list}");
-    assert_eq!(browser.send(&format!("{own}/delete"), &[("typed", "no")]).await.status, 422);
+    let kept = browser.send(&format!("{own}/delete"), &[("typed", "no")]).await;
+    assert!(
+        part(&kept.html, r#"id="typed-wrong""#, "</p>").contains("the name is “weekly”"),
+        "{}",
+        kept.html
+    );
     assert_eq!(browser.send(&format!("{own}/delete"), &[("typed", "weekly")]).await.status, 303);
     assert!(browser.look(&base).await.html.contains("Nothing runs by itself yet"));
 }

@@ -1,7 +1,29 @@
 //! Repositories as pages: credentials, maintenance, locks.
 
+use restic_manager_core::model::{LockOwner, RepoStats, SeenLock};
+use restic_manager_core::time::HOUR;
+use restic_manager_store::Effect;
+
 use super::views::{Fleet, part};
 use super::*;
+
+impl Fleet<'_> {
+    /// The agent meets a lock of somebody else.
+    async fn sees_a_lock(&mut self) {
+        let now = self.house.clock.now();
+        let lock = SeenLock {
+            id: "a".repeat(64),
+            hostname: "db7".to_owned(),
+            username: "root".to_owned(),
+            pid: 77,
+            exclusive: true,
+            time: now - HOUR,
+            owner: LockOwner::Unknown,
+        };
+        let stats = RepoStats { locks: Some(vec![lock]), locks_seen_at: Some(now), ..RepoStats::default() };
+        self.says(Effect::Stats { repo_id: self.repo, restic_id: None, stats }).await;
+    }
+}
 
 #[tokio::test]
 async fn a_repository_says_why_prune_cannot_run_and_takes_its_admin_credential() {
@@ -42,6 +64,8 @@ async fn a_repository_says_why_prune_cannot_run_and_takes_its_admin_credential()
     assert!(untouched.html.contains("Nothing was typed"), "{}", untouched.html);
     let kept = browser.send(&format!("{path}/admin/delete"), &[("name", "web")]).await;
     assert!(kept.status == 422 && browser.look(&path).await.html.contains("/srv/admin"));
+    let asked = part(&kept.html, r#"<details class="ask" open>"#, "</details>");
+    assert!(asked.contains("the name is “web1”") && asked.contains(r#"value="web""#), "{asked}");
     assert_eq!(browser.send(&format!("{path}/admin/delete"), &[("name", "web1")]).await.status, 303);
     assert!(!browser.look(&path).await.html.contains("/srv/admin"));
 }
@@ -87,10 +111,16 @@ async fn the_cadence_is_changed_with_presets_and_shown_before_it_is_saved() {
 async fn every_lock_goes_only_when_the_name_was_typed() {
     let house = House::new();
     let browser = house.browser().await;
-    let fleet = Fleet::new(&house, "web1").await;
+    let mut fleet = Fleet::new(&house, "web1").await;
     let path = format!("/repos/{}/unlock", fleet.repo);
     let empty = browser.send(&path, &[("scope", "all"), ("name", "")]).await;
-    assert!(empty.status == 422 && empty.html.contains("type the name of the repository"), "{}", empty.html);
+    let told = part(&empty.html, r#"class="note bad""#, "</div>");
+    assert!(empty.status == 422 && told.contains("the name is “web1”"), "no lock was seen: {told}");
+    fleet.sees_a_lock().await;
+    let wrong = browser.send(&path, &[("scope", "all"), ("name", "web2")]).await;
+    let asked = part(&wrong.html, r#"<details class="ask" open>"#, "</details>");
+    assert!(wrong.status == 422 && asked.contains("the name is “web1”"), "{asked}");
+    assert!(asked.contains(r#"value="web2""#) && !wrong.html.contains(r#"class="note bad""#), "{asked}");
     let offline = browser.send(&path, &[]).await;
     assert_eq!(offline.status, 503);
 }
