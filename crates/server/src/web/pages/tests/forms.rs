@@ -75,7 +75,11 @@ async fn whatever_is_typed_into_whatever_form_comes_back_with_what_is_wrong_and_
     for (path, texts, secrets) in &forms {
         for typed in nasty() {
             let mut fields: Vec<(&str, &str)> = texts.iter().map(|name| (*name, typed.as_str())).collect();
-            fields.extend(secrets.iter().map(|name| (*name, secret)));
+            fields.extend(
+                secrets
+                    .iter()
+                    .map(|name| (*name, if *name == "env" { "KEY=planted secret" } else { secret })),
+            );
             let answer = browser.send(path, &fields).await;
             let short: String = typed.chars().take(20).collect();
             // A host may do without a name, and with any that can be written in a line.
