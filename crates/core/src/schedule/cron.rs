@@ -224,4 +224,11 @@ mod tests {
         assert!(text.len() <= MAX_LENGTH);
         assert!(parsed(&text).follows_elapsed_time());
     }
+
+    #[test]
+    fn a_stretch_of_one_minute_is_searched() {
+        let every: CronExpr = "* * * * *".parse().unwrap();
+        assert_eq!((every.prev_minute(5, 5), every.next_minute(5, 6)), (Some(5), Some(5)));
+        assert_eq!((every.prev_minute(4, 5), every.next_minute(5, 5)), (None, None));
+    }
 }
