@@ -35,9 +35,10 @@ fn somebody_without_a_mouse_logs_in_runs_a_backup_and_cancels_it() {
     house.attach(&agent, house.path("repository").to_str().unwrap(), "planted-repo-password", &[]);
     let source = house.path("source");
     fs::create_dir(&source).unwrap();
-    noise(&source.join("noise"), 48);
+    // Long enough to be stopped on the way; restic ends once what it has begun to upload is there.
+    noise(&source.join("noise"), 96);
     house.rmctl(&["source", "create", "web1", "home", "--include", source.to_str().unwrap()]);
-    house.rmctl(&["host", "limit", "web1", "--upload", "500"]);
+    house.rmctl(&["host", "limit", "web1", "--upload", "2000"]);
     let browser = Browser::open(&house.url);
     browser.go("/login");
     assert_eq!(browser.focused()["words"], "User name", "one can begin at once");

@@ -20,9 +20,11 @@ use std::path::PathBuf;
 
 use album::Album;
 
+/// What takes the pictures of a world.
+type Takes = fn(&mut Album);
+
 /// Each may be asked for by its name.
-const WORLDS: [(&str, fn(&mut Album)); 3] =
-    [("empty", worlds::empty), ("few", worlds::few), ("many", worlds::many)];
+const WORLDS: [(&str, Takes); 3] = [("empty", worlds::empty), ("few", worlds::few), ("many", worlds::many)];
 
 fn main() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
