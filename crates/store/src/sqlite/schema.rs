@@ -16,8 +16,8 @@ use crate::{Result, StoreError};
 const STEPS: &[&str] = &[
     include_str!("../../migrations/sqlite/0001_initial.sql"),
     include_str!("../../migrations/sqlite/0002_pending_runs.sql"),
-    include_str!("../../migrations/sqlite/0004_pending_hosts.sql"),
-    include_str!("../../migrations/sqlite/0005_added_bytes.sql"),
+    include_str!("../../migrations/sqlite/0003_pending_hosts.sql"),
+    include_str!("../../migrations/sqlite/0004_added_bytes.sql"),
 ];
 
 /// `RSTM` in ASCII: tells our databases from those of other programs.
