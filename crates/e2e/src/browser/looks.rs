@@ -124,9 +124,14 @@ impl Browser {
         serde_json::from_value(said.clone()).unwrap_or_else(|_| panic!("axe-core: {said}"))
     }
 
+    /// What axe-core finds serious on the page.
+    pub fn serious(&self) -> Vec<Finding> {
+        self.axe().into_iter().filter(Finding::is_serious).collect()
+    }
+
     /// Panics when axe-core finds something serious on the page.
     pub fn check_access(&self) {
-        let serious: Vec<Finding> = self.axe().into_iter().filter(Finding::is_serious).collect();
+        let serious = self.serious();
         assert!(serious.is_empty(), "axe-core at {}: {serious:#?}", self.path());
     }
 }

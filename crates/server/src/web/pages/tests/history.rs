@@ -51,7 +51,9 @@ async fn a_month_shows_each_day_with_its_counts_and_leads_to_its_jobs() {
     house.clock.advance(15 * DAY);
     let path = format!("/hosts/{}/jobs", fleet.host);
     let year = browser.look(&path).await.html;
-    assert!(year.contains(&format!(r#"<a href="{path}?month=2026-10" aria-label="October, day by day">"#)));
+    assert!(
+        year.contains(&format!(r#"<a href="{path}?month=2026-10" aria-label="Oct: October, day by day">"#))
+    );
     assert!(year.contains(&format!(r#"<a href="{path}?month=2026-12">This month, day by day</a>"#)));
     let month = browser.look(&format!("{path}?month=2026-11")).await.html;
     insta::assert_snapshot!("month", browser.steady(&month, r#"<nav class="pages""#, "</table>"));
