@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{ActorKind, Job, JobKind, JobState};
-use restic_manager_core::time::{DAY, HOUR};
+use restic_manager_core::time::{DAY, HOUR, Timestamp};
 
 use super::facts::Facts;
 use crate::when::Cadence;
@@ -59,12 +59,12 @@ fn what_is_wrong(facts: &Facts<'_>, repo: RepoId, kind: JobKind, cadence: &Caden
     }
     let newest = jobs.last();
     // While one is under way no other is asked for, however long it takes.
-    let busy_until = newest.map(|job| job.finished_at.map_or(facts.end, |ended| ended.as_millis()));
+    let busy_until = newest.map(|job| job.finished_at.map_or(facts.end, Timestamp::as_millis));
     if busy_until.is_some_and(|until| until > facts.end - LATEST) {
         return None;
     }
     newest.is_none_or(|newest| newest.created_at.as_millis() < newest_slot).then(|| {
-        let slot = restic_manager_core::time::Timestamp::from_millis(newest_slot);
+        let slot = Timestamp::from_millis(newest_slot);
         format!("nothing was asked for since its slot {slot}")
     })
 }
