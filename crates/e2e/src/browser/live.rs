@@ -16,7 +16,7 @@ impl Browser {
         assert_eq!(marked, Value::Bool(true), "the page at {} was loaded again", self.path());
     }
 
-    /// Remembers the things that CSS selectors name, to be asked for by [`Browser::kept`].
+    /// Remembers the things that CSS selectors name, to be asked for by [`Browser::replaced`].
     pub fn remember(&self, selectors: &[&str]) {
         let body =
             "window.rmKept = Object.fromEntries(arguments[0].map(css => [css, document.querySelector(css)]))";
