@@ -27,6 +27,8 @@ use crate::state::{sync_dir, write_atomically};
 use bounds::repair;
 use segment::{Place, Segment, Worth, lost_lines, report_of};
 
+/// The largest frame that is kept, in bytes: when it is sent, the number of the one before it is added.
+const LARGEST_BYTES: usize = MAX_FRAME_BYTES - r#""after":18446744073709551615,"#.len();
 /// How many messages may wait for their `fsync`.
 pub const UNSYNCED: u64 = 64;
 /// How many bytes a spool holds unless told otherwise: 64 MiB.
@@ -50,7 +52,7 @@ pub enum SpoolError {
         source: io::Error,
     },
     /// No frame holds a message of this size.
-    #[error("a message of {bytes} bytes fits in no frame; at most {MAX_FRAME_BYTES} do")]
+    #[error("a message of {bytes} bytes fits in no frame; at most {LARGEST_BYTES} do")]
     TooLong {
         /// Its size.
         bytes: usize,
@@ -336,7 +338,7 @@ impl Spool {
 
     fn write(&mut self, message: &AgentMessage) -> Result<(), SpoolError> {
         let frame = Frame::reliable(self.next, message).to_text();
-        if frame.len() > MAX_FRAME_BYTES {
+        if frame.len() > LARGEST_BYTES {
             return Err(SpoolError::TooLong { bytes: frame.len() });
         }
         if self.segments.back().is_some_and(|segment| segment.bytes >= SEGMENT_BYTES) {

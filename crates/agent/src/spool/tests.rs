@@ -3,7 +3,7 @@ use restic_manager_core::id::ScheduleId;
 use restic_manager_core::model::{FinalState, JobSummary, LogLine, LogStream, Snapshot};
 use restic_manager_core::restic::{OutcomeClass, SnapshotId};
 use restic_manager_core::wire::{
-    Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, SnapshotsReport, decode_agent,
+    Decoded, JobFinished, JobStarted, LogBatch, ScheduleFire, SnapshotsReport, decode_agent, following,
 };
 
 use super::*;
@@ -296,6 +296,25 @@ fn a_message_that_fits_in_no_frame_is_refused_and_the_rest_goes_on() {
     assert!(matches!(spool.append(&huge), Err(SpoolError::TooLong { .. })));
     spool.append(&finished(1)).unwrap();
     assert_eq!(all(&mut spool).len(), 1);
+}
+
+#[test]
+fn what_is_kept_fits_in_a_frame_with_the_number_before_it() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut spool = open(temp.path());
+    let of_length = |length: usize| {
+        let AgentMessage::JobFinished(mut end) = finished(1) else { unreachable!() };
+        end.message = String::new();
+        let bare = Frame::reliable(1, AgentMessage::JobFinished(end.clone())).to_text().len();
+        end.message = "x".repeat(length - bare);
+        AgentMessage::JobFinished(end)
+    };
+    assert!(matches!(spool.append(&of_length(MAX_FRAME_BYTES)), Err(SpoolError::TooLong { .. })));
+    assert!(matches!(spool.append(&of_length(LARGEST_BYTES + 1)), Err(SpoolError::TooLong { .. })));
+    let seq = spool.append(&of_length(LARGEST_BYTES)).unwrap();
+    let sent = following(spool.read(seq).unwrap().unwrap(), Some(u64::MAX));
+    assert_eq!(sent.len(), MAX_FRAME_BYTES);
+    assert!(decode_agent(&sent).is_ok());
 }
 
 #[test]
