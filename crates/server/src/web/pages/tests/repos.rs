@@ -1,25 +1,16 @@
 //! Repositories as pages: credentials, maintenance, locks.
 
-use restic_manager_core::model::{LockOwner, RepoStats, SeenLock};
-use restic_manager_core::time::HOUR;
+use restic_manager_core::model::RepoStats;
 use restic_manager_store::Effect;
 
-use super::views::{Fleet, part};
+use super::views::{Fleet, foreign_lock, part};
 use super::*;
 
 impl Fleet<'_> {
     /// The agent meets a lock of somebody else.
     async fn sees_a_lock(&mut self) {
         let now = self.house.clock.now();
-        let lock = SeenLock {
-            id: "a".repeat(64),
-            hostname: "db7".to_owned(),
-            username: "root".to_owned(),
-            pid: 77,
-            exclusive: true,
-            time: now - HOUR,
-            owner: LockOwner::Unknown,
-        };
+        let lock = foreign_lock(now);
         let stats = RepoStats { locks: Some(vec![lock]), locks_seen_at: Some(now), ..RepoStats::default() };
         self.says(Effect::Stats { repo_id: self.repo, restic_id: None, stats }).await;
     }

@@ -181,6 +181,19 @@ pub(super) fn line(n: u64, stream: LogStream, text: &str) -> LogLine {
     LogLine { n, at: Timestamp::from_millis(1_795_000_000_000), stream, text: text.to_owned() }
 }
 
+/// An exclusive lock of a host that nobody here knows, an hour old.
+pub(super) fn foreign_lock(now: Timestamp) -> SeenLock {
+    SeenLock {
+        id: "a".repeat(64),
+        hostname: "db7".to_owned(),
+        username: "root".to_owned(),
+        pid: 77,
+        exclusive: true,
+        time: now - HOUR,
+        owner: LockOwner::Unknown,
+    }
+}
+
 /// The part of a page from one text to the end of another.
 pub(super) fn part<'a>(html: &'a str, from: &str, to: &str) -> &'a str {
     let start = html.find(from).unwrap_or_else(|| panic!("no {from} in {html}"));
@@ -405,15 +418,7 @@ async fn a_repository_shows_what_is_known_of_its_health() {
     let browser = house.browser().await;
     let mut fleet = Fleet::new(&house, "web1").await;
     let now = house.clock.now();
-    let lock = SeenLock {
-        id: "a".repeat(64),
-        hostname: "db7".to_owned(),
-        username: "root".to_owned(),
-        pid: 77,
-        exclusive: true,
-        time: now - HOUR,
-        owner: LockOwner::Unknown,
-    };
+    let lock = foreign_lock(now);
     let stats = RepoStats {
         total_size_bytes: Some(5 << 30),
         size_kind: Some(StatsKind::ReferencedData),
