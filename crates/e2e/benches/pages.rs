@@ -6,8 +6,9 @@
 //! cargo bench -p restic-manager-e2e --bench pages
 //! ```
 //!
-//! Prints one line a page: p50 and p99 from the first byte sent to the last one received over loopback, and the size of the answer, plain
-//! and as browsers ask for it. `--hosts N` and `--days N` make it smaller. Needs a limit of open files above twice the number of hosts.
+//! Prints one line a page: p50 and p99 from the first byte sent to the last one received over loopback, the time on processors that the
+//! server took for one of them (Linux; far steadier than the others while a machine does something else as well), and the size of the
+//! answer, plain and as browsers ask for it. `--hosts N` and `--days N` make it smaller. Needs a limit of open files above twice the number of hosts.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -25,7 +26,7 @@ use restic_manager_e2e::{ADMIN_PASSWORD, House};
 
 const AT_ONCE: usize = 20;
 /// Requests a page, after as many as run at a time to warm up.
-const REQUESTS: usize = 600;
+const REQUESTS: u32 = 600;
 
 fn main() {
     let size = Size { hosts: argument("--hosts", 10_000), days: argument("--days", 90) };
@@ -44,25 +45,31 @@ fn main() {
     let agents = seeded.connect(&house.url, (0..size.hosts).filter(away));
     println!("their agents said hello in {:.1} s", begun.elapsed().as_secs_f64());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(measure(&house.url, &seeded));
+    runtime.expect("a runtime").block_on(measure(&house, &seeded));
     drop(agents);
 }
 
 fn argument(name: &str, otherwise: u32) -> u32 {
-    let mut given = std::env::args().skip_while(|argument| argument != name).skip(1);
-    given.next().map_or(otherwise, |number| number.parse().expect("a number"))
+    given(name).map_or(otherwise, |number| number.parse().expect("a number"))
+}
+
+fn given(name: &str) -> Option<String> {
+    std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
 /// A page, by its pattern; `{host}`, `{repo}` and `{job}` become other ones with each request.
-const PAGES: [&str; 19] = [
+const PAGES: [&str; 22] = [
     "/",
     "/?q=web-vie",
+    "/?state=online",
     "/?state=offline",
+    "/?state=failing",
     "/?tag=prod",
     "/hosts/new",
     "/hosts/{host}",
     "/hosts/{host}/sources",
     "/hosts/{host}/schedules",
+    "/hosts/{host}/snapshots",
     "/hosts/{host}/repo",
     "/repos",
     "/repos/{repo}",
@@ -76,25 +83,29 @@ const PAGES: [&str; 19] = [
     "/settings",
 ];
 
-async fn measure(url: &str, seeded: &Seeded) {
-    let visitor = Visitor::log_in(url).await;
-    println!("{:>9} {:>9} {:>10} {:>10}", "p50 ms", "p99 ms", "bytes", "sent");
-    for pattern in PAGES {
+async fn measure(house: &House, seeded: &Seeded) {
+    let visitor = Visitor::log_in(&house.url).await;
+    println!("{:>9} {:>9} {:>9} {:>10} {:>10}", "p50 ms", "p99 ms", "cpu ms", "bytes", "sent");
+    let requests = argument("--requests", REQUESTS) as usize;
+    let only = given("--page");
+    for pattern in PAGES.into_iter().filter(|page| only.as_deref().is_none_or(|only| only == *page)) {
         let (plain, status) = visitor.fetch(&path(pattern, seeded, 0), false).await;
         if status != StatusCode::OK {
-            println!("{:>41}  {pattern}: {status}", "");
+            println!("{:>51}  {pattern}: {status}", "");
             continue;
         }
         let (sent, _) = visitor.fetch(&path(pattern, seeded, 0), true).await;
         round(&visitor, pattern, seeded, AT_ONCE).await;
-        let mut times = round(&visitor, pattern, seeded, REQUESTS).await;
+        let before = house.server.cpu_time();
+        let mut times = round(&visitor, pattern, seeded, requests).await;
+        let spent = house.server.cpu_time().saturating_sub(before).as_secs_f64() * 1e3 / times.len() as f64;
         times.sort_unstable();
         let at = |part: f64| {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
             let index = ((times.len() - 1) as f64 * part).round() as usize;
             times[index].as_secs_f64() * 1e3
         };
-        println!("{:>9.2} {:>9.2} {plain:>10} {sent:>10}  {pattern}", at(0.5), at(0.99));
+        println!("{:>9.2} {:>9.2} {spent:>9.2} {plain:>10} {sent:>10}  {pattern}", at(0.5), at(0.99));
     }
 }
 

@@ -63,6 +63,20 @@ impl Process {
         i32::try_from(self.child.id()).expect("a pid fits")
     }
 
+    /// How long it was on processors, all its threads together; as fine as the kernel's ticks, a hundred a second.
+    ///
+    /// # Panics
+    ///
+    /// When it is over, or the kernel is not Linux.
+    pub fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // proc_pid_stat(5): the name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
+        let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
+        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
+        Duration::from_millis(ticks.sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second())
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -109,6 +109,7 @@ macro_rules! delegate_one {
             fn jobs_by_id(ids: &[JobId]) -> Vec<JobRow>;
             fn open_jobs_of(host_ids: &[HostId]) -> Vec<JobRow>;
             fn busy_hosts() -> Vec<HostId>;
+            fn hosts_besides(ids: &[HostId]) -> Vec<HostId>;
             fn hosts_without_restic(limit: u32) -> Vec<Host>;
             fn unmended(since: Timestamp, limit: u32) -> Vec<JobRow>;
             fn attempts(run_id: RunId) -> Vec<JobRow>;

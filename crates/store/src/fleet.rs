@@ -20,8 +20,6 @@ pub struct HostFilter {
     pub tag: Option<Tag>,
     /// One of these.
     pub among: Option<Vec<HostId>>,
-    /// None of these.
-    pub except: Vec<HostId>,
     /// Whether its agent ever gave a sign of life.
     pub seen: Option<Seen>,
 }

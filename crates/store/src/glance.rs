@@ -57,6 +57,8 @@ pub trait Glance: Send + Sync {
     async fn open_jobs_of(&self, host_ids: &[HostId]) -> Result<Vec<JobRow>>;
     /// The hosts that have a job that is dispatched or running, by id.
     async fn busy_hosts(&self) -> Result<Vec<HostId>>;
+    /// All hosts that are none of these, by id.
+    async fn hosts_besides(&self, ids: &[HostId]) -> Result<Vec<HostId>>;
     /// The first hosts by name whose agent says that it has no usable restic.
     async fn hosts_without_restic(&self, limit: u32) -> Result<Vec<Host>>;
     /// Jobs asked for at or after an instant that failed, were lost or ended with a warning, and after which no job of the same

@@ -10,7 +10,7 @@ use restic_manager_core::id::{HostId, RepoId, RunId};
 use restic_manager_core::model::{JobKind, RepoStats};
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_core::time::{DAY, Timestamp};
-use restic_manager_store::{DaysOf, HostFilter, JobDay, JobRow, Seen};
+use restic_manager_store::{DaysOf, HostFilter, JobDay, JobRow};
 
 use super::page::page;
 use super::{App, AppError, ListQuery};
@@ -88,6 +88,11 @@ impl LastGlance {
     pub(super) fn good_for(millis: i64) -> Self {
         Self { good_for: millis, ..Self::default() }
     }
+
+    /// Whether what was looked at then is still good.
+    pub(super) fn is_good(&self, at: Timestamp, now: Timestamp) -> bool {
+        (0..self.good_for).contains(&now.millis_since(at))
+    }
 }
 
 impl App {
@@ -103,10 +108,9 @@ impl App {
         let now = self.clock.now();
         let last = held.last.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((at, last)) = last {
-            let age = now.millis_since(at);
-            let is_good = (0..held.good_for).contains(&age);
             // Somebody looks already: an answer a little older is better than a second look.
-            if is_good || (age < 10 * held.good_for && held.looking.swap(true, Ordering::AcqRel)) {
+            let is_passable = now.millis_since(at) < 10 * held.good_for;
+            if held.is_good(at, now) || (is_passable && held.looking.swap(true, Ordering::AcqRel)) {
                 return Ok(last);
             }
         }
@@ -193,11 +197,7 @@ impl App {
         let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone(), ..HostFilter::default() };
         Ok(match query.standing {
             None => filter,
-            Some(Standing::Contact(Presence::Online)) => {
-                HostFilter { among: Some(self.engine.dispatch().online()), ..filter }
-            }
-            Some(Standing::Contact(Presence::Offline)) => self.away(Seen::Once, filter),
-            Some(Standing::Contact(Presence::NeverSeen)) => self.away(Seen::Never, filter),
+            Some(Standing::Contact(presence)) => self.in_contact(presence, filter).await?,
             Some(Standing::Failing) => {
                 let failing = self.glance().await?.failing.iter().copied().collect();
                 HostFilter { among: Some(failing), ..filter }

@@ -9,7 +9,7 @@ use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_core::time::{MINUTE, Timestamp};
 use restic_manager_core::wire::WireError;
-use restic_manager_store::{Deleted, EnrollOutcome, EnrollmentRow, HostChange, HostFilter, Renamed, Seen};
+use restic_manager_store::{Deleted, EnrollOutcome, EnrollmentRow, HostChange, HostFilter, Renamed};
 
 use super::newcomer::new_host;
 use super::page::page;
@@ -37,9 +37,7 @@ impl App {
         let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone(), ..HostFilter::default() };
         let filter = match query.state {
             None => filter,
-            Some(Presence::Online) => HostFilter { among: Some(self.engine.dispatch().online()), ..filter },
-            Some(Presence::Offline) => self.away(Seen::Once, filter),
-            Some(Presence::NeverSeen) => self.away(Seen::Never, filter),
+            Some(presence) => self.in_contact(presence, filter).await?,
         };
         let listed = self.store.hosts(&filter, list.request()?).await?;
         let mut views = self.host_views(&listed.items).await?;
@@ -185,11 +183,6 @@ impl App {
         } else {
             Presence::Offline
         }
-    }
-
-    /// Hosts that are not connected.
-    pub(super) fn away(&self, seen: Seen, filter: HostFilter) -> HostFilter {
-        HostFilter { except: self.engine.dispatch().online(), seen: Some(seen), ..filter }
     }
 
     pub(super) fn bare_view(&self, host: Host) -> HostView {

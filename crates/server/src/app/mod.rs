@@ -8,6 +8,7 @@ mod accounts;
 mod admin_credentials;
 mod attachments;
 mod audit;
+mod away;
 mod credentials;
 mod error;
 mod glance;
@@ -68,6 +69,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     last_glance: glance::LastGlance,
+    last_away: away::LastAway,
 }
 
 impl App {
@@ -78,7 +80,8 @@ impl App {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { store, engine, clock, random, last_glance: glance::LastGlance::default() }
+        let last_glance = glance::LastGlance::default();
+        Self { store, engine, clock, random, last_glance, last_away: away::LastAway::default() }
     }
 
     /// Lets a look over the whole fleet be good for so many milliseconds: pages that many people watch then cost one look for all of

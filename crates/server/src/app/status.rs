@@ -87,7 +87,7 @@ impl App {
 
     /// Hosts out of contact, and such without a usable restic, by name.
     async fn troubled_hosts(&self) -> Result<Vec<Attention>, AppError> {
-        let away = HostFilter { except: self.engine.dispatch().online(), ..HostFilter::default() };
+        let away = HostFilter { among: Some(self.away().await?), ..HostFilter::default() };
         let first = PageRequest::first(u32::try_from(NAMED_HOSTS).unwrap_or(u32::MAX));
         let mut hosts = self.store.hosts(&away, first).await?.items;
         let lame = self.store.hosts_without_restic(u32::try_from(NAMED_HOSTS).unwrap_or(u32::MAX)).await?;

@@ -1,6 +1,5 @@
 //! Pending runs: their attempts are made when they are due, or when their host is back.
 
-use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use restic_manager_core::id::{HostId, RunId};
@@ -113,9 +112,8 @@ impl Engine {
         report: &mut DrainReport,
         now: Timestamp,
     ) -> Result<(), EngineError> {
-        let online: BTreeSet<HostId> = self.dispatch.online().into_iter().collect();
         let settlements: Vec<Settlement> =
-            rows.iter().filter_map(|row| self.settlement(row, trigger, &online, now)).collect();
+            rows.iter().filter_map(|row| self.settlement(row, trigger, now)).collect();
         if settlements.is_empty() {
             return Ok(());
         }
@@ -140,10 +138,10 @@ impl Engine {
         &self,
         row: &PendingRow,
         trigger: Trigger,
-        online: &BTreeSet<HostId>,
         now: Timestamp,
     ) -> Option<Settlement> {
-        let presence = if online.contains(&row.run.host_id) { Presence::Online } else { Presence::Offline };
+        let is_there = self.dispatch.epoch(row.run.host_id).is_some();
+        let presence = if is_there { Presence::Online } else { Presence::Offline };
         let view = PendingView {
             attempt: row.run.attempt,
             pending: row.owed,

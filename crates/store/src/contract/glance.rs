@@ -119,6 +119,19 @@ pub async fn hosts_without_restic_are_found(store: &Arc<dyn Store>) {
     assert_eq!(names(store.hosts_without_restic(2).await.unwrap()), ["A", "b"]);
 }
 
+/// The hosts besides some are all the others.
+pub async fn hosts_besides_some_are_all_the_others(store: &Arc<dyn Store>) {
+    let mut ids = Vec::new();
+    for name in ["b", "a", "c"] {
+        ids.push(enrolled(store, name).await.id);
+    }
+    ids.sort_unstable();
+    let besides = |some: Vec<HostId>| async move { store.hosts_besides(&some).await.unwrap() };
+    assert_eq!(besides(Vec::new()).await, ids);
+    assert_eq!(besides(vec![ids[1], mint(HostId::mint)]).await, [ids[0], ids[2]]);
+    assert!(besides(ids.clone()).await.is_empty());
+}
+
 /// A job that ended badly counts until a later one of the same kind, host, repository and group is over, however that one ended.
 pub async fn what_ended_badly_counts_until_it_is_mended(store: &Arc<dyn Store>) {
     let (web, repo) = tied(store, "web").await;

@@ -79,7 +79,7 @@ pub async fn hosts_are_found_by_a_part_of_their_name(store: &Arc<dyn Store>) {
     }
 }
 
-/// Hosts are chosen by id, left out by id, and told by whether there ever was a sign of life; pages hold for each.
+/// Hosts are chosen by id, and told by whether there ever was a sign of life; pages hold for each, be the ids few or many.
 pub async fn hosts_are_chosen_by_id_and_by_signs_of_life(store: &Arc<dyn Store>) {
     let mut ids = Vec::new();
     for (name, seen) in [("d", true), ("a", true), ("c", false), ("b", true), ("e", false)] {
@@ -87,16 +87,22 @@ pub async fn hosts_are_chosen_by_id_and_by_signs_of_life(store: &Arc<dyn Store>)
         enrolled_as(store, &host).await;
         ids.push(host.id);
     }
-    let filter =
-        HostFilter { among: Some(vec![ids[0], ids[2], ids[3], mint(HostId::mint)]), ..HostFilter::default() };
-    assert_eq!(names(store, filter.clone()).await, ["b", "c", "d"]);
-    assert_eq!(names(store, HostFilter { except: vec![ids[3]], ..filter.clone() }).await, ["c", "d"]);
-    assert_eq!(names(store, HostFilter { seen: Some(Seen::Never), ..filter.clone() }).await, ["c"]);
+    for strangers in [1, 5_000] {
+        let mut among = vec![ids[0], ids[2], ids[3], ids[0]];
+        among.extend((0..strangers).map(|_| mint(HostId::mint)));
+        let filter = HostFilter { among: Some(among), ..HostFilter::default() };
+        assert_eq!(names(store, filter.clone()).await, ["b", "c", "d"], "{strangers}");
+        let part = HostFilter { text: Some("C".to_owned()), ..filter.clone() };
+        assert_eq!(names(store, part).await, ["c"], "{strangers}");
+        let never = HostFilter { seen: Some(Seen::Never), ..filter };
+        assert_eq!(names(store, never).await, ["c"], "{strangers}");
+    }
     assert_eq!(
         names(store, HostFilter { seen: Some(Seen::Once), ..HostFilter::default() }).await,
         ["a", "b", "d"]
     );
-    assert!(names(store, HostFilter { among: Some(Vec::new()), ..filter }).await.is_empty());
+    let none = HostFilter { among: Some(Vec::new()), ..HostFilter::default() };
+    assert!(names(store, none).await.is_empty());
 }
 
 /// A label finds the hosts that carry exactly it.

@@ -65,6 +65,11 @@ impl Glance for MemoryStore {
         Ok(busy.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
+    async fn hosts_besides(&self, some: &[HostId]) -> Result<Vec<HostId>> {
+        let some: BTreeSet<&HostId> = some.iter().collect();
+        Ok(self.state().hosts.keys().filter(|id| !some.contains(id)).copied().collect())
+    }
+
     async fn hosts_without_restic(&self, limit: u32) -> Result<Vec<Host>> {
         let state = self.state();
         let mut found: Vec<Host> =

@@ -1,5 +1,7 @@
 //! Hosts.
 
+use std::collections::HashSet;
+
 use restic_manager_core::id::{HostId, RepoId};
 use restic_manager_core::model::{AuditEntry, Host};
 use restic_manager_core::text::DisplayName;
@@ -11,6 +13,7 @@ use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Resul
 impl State {
     pub(super) fn hosts_page(&self, filter: &HostFilter, page: &PageRequest) -> Result<Listed<Host>> {
         let part = filter.text.as_deref().map(folded);
+        let among: Option<HashSet<&HostId>> = filter.among.as_ref().map(|ids| ids.iter().collect());
         let mut rows: Vec<((String, HostId), &Host)> = self
             .hosts
             .values()
@@ -18,8 +21,7 @@ impl State {
             .filter(|((name, id), host)| {
                 part.as_ref().is_none_or(|part| name.contains(part.as_str()))
                     && filter.tag.as_ref().is_none_or(|tag| host.tags.contains(tag))
-                    && filter.among.as_ref().is_none_or(|among| among.contains(id))
-                    && !filter.except.contains(id)
+                    && among.as_ref().is_none_or(|among| among.contains(id))
                     && filter.seen.is_none_or(|seen| (seen == Seen::Once) == host.last_seen_at.is_some())
             })
             .collect();

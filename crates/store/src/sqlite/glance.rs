@@ -162,6 +162,17 @@ impl Glance for SqliteStore {
         ids(&found, "host")
     }
 
+    async fn hosts_besides(&self, some: &[HostId]) -> Result<Vec<HostId>> {
+        let found = sqlx::query(
+            "select id from hosts where id not in (select value from json_each(?1)) order by id",
+        )
+        .bind(json("ids", some)?)
+        .fetch_all(&self.readers)
+        .await
+        .doing("read which hosts there are besides")?;
+        ids(&found, "host")
+    }
+
     async fn hosts_without_restic(&self, limit: u32) -> Result<Vec<Host>> {
         let found = sqlx::query(
             "select * from hosts where facts ->> 'restic_problem' is not null order by name_key, id limit ?1",

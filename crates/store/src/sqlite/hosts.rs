@@ -1,5 +1,7 @@
 //! Hosts.
 
+use std::collections::HashSet;
+
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{AuditEntry, Host, HostFacts};
 use restic_manager_core::text::{DisplayName, Tag};
@@ -9,7 +11,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::fault::Doing;
 use super::moves::OPEN;
 use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
-use super::rows::{self, ids, json};
+use super::rows::{self, Fields, ids, json};
 use super::{SqliteStore, audit, wake};
 use crate::names::{folded, name_key};
 use crate::{Deleted, HostChange, HostFilter, Listed, PageRequest, Renamed, Result, Seen, TokenHash};
@@ -75,33 +77,68 @@ pub(super) async fn by_agent_token(store: &SqliteStore, hash: &TokenHash) -> Res
     found.as_ref().map(rows::host).transpose()
 }
 
-/// A page of hosts in the order of their names; `?1` a part of the name, `?2` a label, `?3` and `?4` the place behind which it begins, `?6`
-/// the ids it is chosen from, `?7` ids that are left out, `?8` whether there ever was a sign of life.
-pub(super) const PAGE: &str = "select * from hosts where (?1 is null or instr(name_key, ?1) > 0) \
-     and (?2 is null or exists (select 1 from json_each(tags) where value = ?2)) \
-     and (?6 is null or id in (select value from json_each(?6))) and id not in (select value from json_each(?7)) \
-     and (?8 is null or (last_seen_at is not null) = ?8) and (name_key, id) > (?3, ?4) order by name_key, id limit ?5";
+/// Columns of a host, for `select ... from hosts h`.
+const HOST: &str = "h.id, h.name, h.name_key, h.tags, h.facts, h.limit_upload_kib, h.limit_download_kib, h.created_at, h.last_seen_at, \
+     h.schedule_version, h.schedule_version_acked, h.revision";
+/// So many ids are looked up one by one; of more it is cheaper to go through the hosts by name and leave out the others.
+const FEW: usize = 1_000;
+/// How many rows that walk reads at a time, at most.
+const AT_A_TIME: i64 = 1_000;
+
+/// A page of hosts in the order of their names; `?1` a part of the name, `?2` a label, `?3` and `?4` the place behind which it begins, `?5`
+/// how many, `?6` whether there ever was a sign of life. Those of a few ids, `?7`, are looked up; all of them are walked.
+pub(super) fn page_sql(of_few: bool) -> String {
+    let from = if of_few {
+        "(select distinct value from json_each(?7)) v cross join hosts h on h.id = v.value"
+    } else {
+        "hosts h"
+    };
+    format!(
+        "select {HOST} from {from} where (?1 is null or instr(h.name_key, ?1) > 0) \
+         and (?2 is null or exists (select 1 from json_each(h.tags) where value = ?2)) \
+         and (?6 is null or (h.last_seen_at is not null) = ?6) and (h.name_key, h.id) > (?3, ?4) order by h.name_key, h.id limit ?5"
+    )
+}
 
 pub(super) async fn page(
     store: &SqliteStore,
     filter: &HostFilter,
     page: &PageRequest,
 ) -> Result<Listed<Host>> {
-    let (name, id) = keys_after::<(String, HostId)>(page)?
+    let wanted = rows_for(page);
+    let few = filter.among.as_ref().filter(|ids| ids.len() <= FEW);
+    let many: Option<HashSet<&HostId>> =
+        filter.among.as_ref().filter(|ids| ids.len() > FEW).map(|ids| ids.iter().collect());
+    let sql = page_sql(few.is_some());
+    let mut after = keys_after::<(String, HostId)>(page)?
         .map_or_else(Default::default, |(name, id)| (name, id.to_string()));
-    let found = sqlx::query(PAGE)
-        .bind(filter.text.as_deref().map(folded))
-        .bind(filter.tag.as_ref().map(Tag::as_str))
-        .bind(name)
-        .bind(id)
-        .bind(rows_for(page))
-        .bind(filter.among.as_ref().map(|ids| json("ids", ids)).transpose()?)
-        .bind(json("ids", &filter.except)?)
-        .bind(filter.seen.map(|seen| seen == Seen::Once))
-        .fetch_all(&store.readers)
-        .await
-        .doing("list hosts")?;
-    let items = found.iter().map(rows::host).collect::<Result<Vec<_>>>()?;
+    let mut items = Vec::new();
+    let mut rows = wanted;
+    loop {
+        let mut query = sqlx::query(AssertSqlSafe(sql.as_str()))
+            .bind(filter.text.as_deref().map(folded))
+            .bind(filter.tag.as_ref().map(Tag::as_str))
+            .bind(&after.0)
+            .bind(&after.1)
+            .bind(rows)
+            .bind(filter.seen.map(|seen| seen == Seen::Once));
+        if let Some(ids) = few {
+            query = query.bind(json("ids", ids)?);
+        }
+        let found = query.fetch_all(&store.readers).await.doing("list hosts")?;
+        for row in &found {
+            let id: HostId = Fields::new(row, "host", "id").parsed("id")?;
+            if many.as_ref().is_none_or(|many| many.contains(&id)) {
+                items.push(rows::host(row)?);
+            }
+        }
+        let more = usize::try_from(rows).is_ok_and(|rows| found.len() >= rows);
+        let full = usize::try_from(wanted).is_ok_and(|wanted| items.len() >= wanted);
+        let Some(last) = found.last().filter(|_| more && !full) else { break };
+        let fields = Fields::new(last, "host", "id");
+        after = (fields.get("name_key")?, fields.get("id")?);
+        rows = (rows * 2).min(AT_A_TIME.max(wanted));
+    }
     listed(items, page, |host| cursor_of_keys(&(name_key(&host.name), host.id)))
 }
 

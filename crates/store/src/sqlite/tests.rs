@@ -175,7 +175,8 @@ async fn a_tick_of_maintenance_reads_what_is_due_and_nothing_of_the_fleet() {
 async fn the_other_lists_of_the_dashboard_use_their_indexes() {
     let (store, _folder) = file_store().await;
     assert_searches(&store, "last backups", &jobs::last_backups_sql()).await;
-    assert_searches(&store, "hosts", hosts::PAGE).await;
+    assert_searches(&store, "hosts", &hosts::page_sql(false)).await;
+    assert_searches(&store, "few hosts", &hosts::page_sql(true)).await;
     assert_searches(&store, "repositories", repos::PAGE).await;
     assert_searches(&store, "snapshots", snapshots::PAGE).await;
     assert_searches(
