@@ -1,11 +1,13 @@
 //! What the secrets file holds once it is open.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{CredentialKind, CredentialSecret, ResticRepoId};
 use restic_manager_core::secret::{Secret, exposed};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 const FORM: &str = "restic-manager agent secrets 1";
 
@@ -59,12 +61,64 @@ struct Form {
     repo_url: Option<serde::de::IgnoredAny>,
 }
 
+/// JSON that was looked at to its last escape, and of which nothing is kept.
+struct Sound;
+
+impl<'de> Deserialize<'de> for Sound {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sound {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Self, E> {
+        Ok(self)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
+        while items.next_element::<Self>()?.is_some() {}
+        Ok(self)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self, A::Error> {
+        while fields.next_entry::<Self, Self>()?.is_some() {}
+        Ok(self)
+    }
+}
+
 /// Reads either form. The reason of a failure names no value.
 pub(super) fn read(plain: &[u8]) -> Result<Stored, String> {
     let wrong = |error: serde_json::Error| format!("line {}, column {}", error.line(), error.column());
     // Fields that are passed over are not looked into; a damaged file must not pass because of that.
     let plain = std::str::from_utf8(plain)
         .map_err(|error| format!("it is no UTF-8 from byte {} on", error.valid_up_to()))?;
+    let Sound = serde_json::from_str(plain).map_err(wrong)?;
     let form: Form = serde_json::from_str(plain).map_err(wrong)?;
     match (form.form.as_deref(), form.repo_url) {
         (Some(FORM), _) => {
@@ -103,6 +157,23 @@ impl From<Flat> for Stored {
             announcing_key: None,
             credentials: Vec::new(),
             unassigned: Some(unassigned),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_field_that_nobody_reads_spoils_the_file() {
+        let file = |field: &str| format!(r#"{{"repo_url": "r", "repo_password": "p", "x": {field}}}"#);
+        for sound in ["null", "[true, -1, 1, 1.5, {\"a\": \"\\ud83d\\ude00\"}]"] {
+            assert!(read(file(sound).as_bytes()).is_ok(), "{sound}");
+        }
+        // Half a character, a name with one, and a number that is none.
+        for damaged in [r#""\ud83d""#, r#"{"\udd2d": 1}"#, r#"[{"a": ["\udd2d"]}]"#, "1e999"] {
+            assert!(read(file(damaged).as_bytes()).is_err(), "{damaged}");
         }
     }
 }
