@@ -392,6 +392,18 @@ fn servers_write_and_agents_read_what_was_released() {
 }
 
 #[test]
+fn a_message_names_the_job_that_its_text_names() {
+    let mut named = 0;
+    for (name, _, message) in from_agents() {
+        let text = serde_json::to_value(&message).unwrap();
+        let job_id = text["payload"].get("job_id").map(|id| serde_json::from_value(id.clone()).unwrap());
+        assert_eq!(message.job_id(), job_id, "{name}");
+        named += usize::from(job_id.is_some());
+    }
+    assert_eq!(named, 12);
+}
+
+#[test]
 fn every_golden_file_belongs_to_a_message_that_is_tested() {
     let agents = from_agents().into_iter().map(|(name, ..)| format!("agent.{name}.json"));
     let servers = from_servers().into_iter().map(|(name, _)| format!("server.{name}.json"));

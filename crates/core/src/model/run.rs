@@ -198,3 +198,35 @@ impl Run {
         (self.state, self.why, self.pending) = (state, why, None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn a_run_that_ended_owes_nothing_and_says_why() {
+        let mut run = Run {
+            id: RunId::mint(NOW, [1; 10]),
+            key: RunKey {
+                schedule_id: ScheduleId::mint(NOW, [2; 10]),
+                group_id: GroupId::mint(NOW, [3; 10]),
+                repo_id: RepoId::mint(NOW, [4; 10]),
+                slot: NOW,
+            },
+            host_id: HostId::mint(NOW, [5; 10]),
+            state: RunState::Open,
+            attempt: 2,
+            pending: Some(Pending::unplanned(PendingCause::Lost, NOW)),
+            why: Some("the last attempt was lost".to_owned()),
+            created_at: NOW,
+        };
+        let open = run.clone();
+        run.end(RunState::Abandoned, Some("its schedule is disabled".to_owned()));
+        let why = Some("its schedule is disabled".to_owned());
+        assert_eq!(run, Run { state: RunState::Abandoned, pending: None, why, ..open.clone() });
+        run.end(RunState::Succeeded, None);
+        assert_eq!(run, Run { state: RunState::Succeeded, pending: None, why: None, ..open });
+    }
+}

@@ -240,6 +240,15 @@ mod tests {
         assert!(matches!(decode_agent(&long), Err(FrameError::TooLong { .. })));
     }
 
+    #[test]
+    fn a_frame_of_the_greatest_length_is_read_and_one_byte_more_is_too_much() {
+        let beat = r#"{"v":1,"type":"heartbeat","payload":{"clock":7}}"#;
+        let longest = format!("{beat}{}", " ".repeat(MAX_FRAME_BYTES - beat.len()));
+        assert!(matches!(decode_agent(&longest), Ok(Decoded::Message(_))));
+        let error = decode_agent(&format!("{longest} ")).unwrap_err();
+        assert_eq!(error, FrameError::TooLong { bytes: MAX_FRAME_BYTES + 1 });
+    }
+
     proptest::proptest! {
         #[test]
         fn decoding_never_panics(text in ".{0,200}") {

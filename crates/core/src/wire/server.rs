@@ -335,3 +335,37 @@ impl WireError {
         matches!(self.code.as_str(), "protocol_too_old" | "identity_in_use" | "host_deleted")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn a_command_says_that_stale_locks_may_be_ended_and_says_nothing_where_they_may_not() {
+        let host = ResticHost::new("web1").unwrap();
+        let job = JobId::mint(NOW, [1; 10]);
+        let mut command = CommandRun::standalone(job, RepoId::mint(NOW, [2; 10]), host, JobSpec::Prune);
+        let silent = serde_json::to_value(&command).unwrap();
+        assert_eq!(silent.get("auto_unlock"), None);
+        assert_eq!(serde_json::from_value::<CommandRun>(silent).unwrap(), command);
+        command.auto_unlock = AutoUnlock::Allowed;
+        let allowed = serde_json::to_value(&command).unwrap();
+        assert_eq!(allowed["auto_unlock"], "allowed");
+        assert_eq!(serde_json::from_value::<CommandRun>(allowed).unwrap(), command);
+    }
+
+    #[test]
+    fn an_agent_stays_away_after_what_no_further_try_mends() {
+        let ends = |code: &str| {
+            WireError { code: code.to_owned(), message: String::new(), hint: None }.ends_session()
+        };
+        for code in ["protocol_too_old", "identity_in_use", "host_deleted"] {
+            assert!(ends(code), "{code}");
+        }
+        for code in ["hello_expected", "bad_frame", "moon_phase", ""] {
+            assert!(!ends(code), "{code}");
+        }
+    }
+}
