@@ -16,6 +16,7 @@ mod bytes;
 mod cron;
 mod decide;
 mod duty;
+mod duty_rules;
 mod link;
 mod link_alone;
 mod lock_text;

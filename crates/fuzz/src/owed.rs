@@ -22,6 +22,8 @@ pub(crate) fn run(data: &[u8]) -> bool {
         target: Target::Attached,
         presence: Presence::Online,
     };
+    // Somebody's word while the host was away brought the attempt forward.
+    let mut hurried = false;
     let mut looks = 0;
     while !bytes.is_empty() && looks < 200 {
         looks += 1;
@@ -36,13 +38,15 @@ pub(crate) fn run(data: &[u8]) -> bool {
                 return looks > 1;
             }
             Decision::Dispatch => {
-                allowed(&view, trigger, now);
+                allowed(&view, trigger, hurried, now);
+                hurried = false;
                 view.attempt += 1;
                 now = now + bytes.within(0, DAY);
                 view.pending = Pending::unplanned(bytes.pick(&PendingCause::ALL), now);
             }
             Decision::WaitUntil(at) => {
                 waits(&view, trigger, at, now);
+                hurried |= released(&view, trigger);
                 view.pending.next_attempt_at = at;
                 // Now and then the run is looked at before its time.
                 now = now.max(if bytes.flag() { at } else { now + bytes.within(0, DAY) });
@@ -84,7 +88,7 @@ fn released(view: &PendingView, trigger: Trigger) -> bool {
     }
 }
 
-fn allowed(view: &PendingView, trigger: Trigger, now: Timestamp) {
+fn allowed(view: &PendingView, trigger: Trigger, hurried: bool, now: Timestamp) {
     assert_eq!(lost_cause(view), None, "{view:?} gets an attempt");
     assert_eq!(view.presence, Presence::Online, "{view:?} gets an attempt");
     if released(view, trigger) {
@@ -93,7 +97,7 @@ fn allowed(view: &PendingView, trigger: Trigger, now: Timestamp) {
     let pending = view.pending;
     assert!(pending.next_attempt_at <= now, "{view:?} at {now}: before its time");
     let waited = now.millis_since(pending.since);
-    assert!(waited >= shortest(view), "{view:?} at {now}: only {waited} ms after it failed");
+    assert!(hurried || waited >= shortest(view), "{view:?} at {now}: only {waited} ms after it failed");
 }
 
 fn waits(view: &PendingView, trigger: Trigger, at: Timestamp, now: Timestamp) {
