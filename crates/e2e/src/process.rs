@@ -73,7 +73,8 @@ impl Process {
         let stat = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         // proc_pid_stat(5): the name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
         let (_, fields) = stat.rsplit_once(')').expect("a name in parentheses");
-        let ticks = fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
+        let ticks =
+            fields.split_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().expect("ticks"));
         Duration::from_millis(ticks.sum::<u64>() * 1000 / rustix::param::clock_ticks_per_second())
     }
 

@@ -13,7 +13,7 @@ use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::*;
-use restic_manager_server::app::App;
+use restic_manager_server::app::{App, FleetQuery, ListQuery};
 use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::HelloRefused;
 use restic_manager_server::random::Random;
@@ -427,4 +427,18 @@ async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_tha
     assert_eq!(app.glance_since(happened_at).await.unwrap().status.hosts, 1, "that look was late enough");
     house.clock.advance(1_000);
     assert_eq!(hosts().await, 2);
+    let names = async || {
+        let page = app.fleet(&FleetQuery::default(), &ListQuery::default()).await.unwrap();
+        page.items.iter().map(|row| row.view.host.name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["web1", "web2"]);
+    house.host("web3").await;
+    assert_eq!(names().await, ["web1", "web2"], "a page is as good as the look it was read after");
+    app.look_anew();
+    assert_eq!(names().await, ["web1", "web2", "web3"]);
+    house.host("web4").await;
+    assert_eq!((hosts().await, names().await.len()), (4, 4));
+    house.host("web5").await;
+    house.clock.advance(1_000);
+    assert_eq!((hosts().await, names().await.len()), (5, 5));
 }

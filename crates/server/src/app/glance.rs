@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use restic_manager_core::api::{FleetStatus, HostView, JobView, Page, Presence, StatsDay};
 use restic_manager_core::id::{HostId, RepoId, RunId};
@@ -11,6 +10,7 @@ use restic_manager_core::model::{JobKind, RepoStats};
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_core::time::{DAY, Timestamp};
 use restic_manager_store::{DaysOf, HostFilter, JobDay, JobRow};
+use tokio::sync::OnceCell;
 
 use super::page::page;
 use super::{App, AppError, ListQuery};
@@ -73,15 +73,28 @@ pub struct FleetRepo {
     pub sizes: Vec<StatsDay>,
 }
 
-/// The last glance, and how long it is good.
+/// The last look, and how long it is good.
 #[derive(Debug, Default)]
 pub(super) struct LastGlance {
     good_for: i64,
-    last: RwLock<Option<(Timestamp, Arc<FleetGlance>)>>,
-    looking: AtomicBool,
-    /// Held by whoever looks because something happened.
+    last: RwLock<Option<Arc<Looked>>>,
+    /// Held by whoever looks.
     turn: tokio::sync::Mutex<()>,
 }
+
+/// What was seen by a look, and the pages of the fleet that were read since then.
+#[derive(Debug)]
+struct Looked {
+    at: Timestamp,
+    glance: Arc<FleetGlance>,
+    /// A few, of whatever fleet.
+    pages: Mutex<Vec<(FleetQuery, ListQuery, HeldPage)>>,
+}
+
+type HeldPage = Arc<OnceCell<Arc<Page<FleetRow>>>>;
+
+/// How many pages are held at most.
+const HELD_PAGES: usize = 64;
 
 impl LastGlance {
     /// One that is good for so many milliseconds; 0 means that each look is a new one.
@@ -92,6 +105,30 @@ impl LastGlance {
     /// Whether what was looked at then is still good.
     pub(super) fn is_good(&self, at: Timestamp, now: Timestamp) -> bool {
         (0..self.good_for).contains(&now.millis_since(at))
+    }
+
+    fn last(&self) -> Option<Arc<Looked>> {
+        self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn good(&self, now: Timestamp) -> Option<Arc<Looked>> {
+        self.last().filter(|looked| self.is_good(looked.at, now))
+    }
+}
+
+impl Looked {
+    /// The place of a page; none when it is not held because so many others are.
+    fn page(&self, query: &FleetQuery, list: &ListQuery) -> Option<HeldPage> {
+        let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((.., held)) = pages.iter().find(|(of, part, _)| of == query && part == list) {
+            return Some(Arc::clone(held));
+        }
+        if pages.len() >= HELD_PAGES {
+            return None;
+        }
+        let held = HeldPage::default();
+        pages.push((query.clone(), list.clone(), Arc::clone(&held)));
+        Some(held)
     }
 }
 
@@ -106,17 +143,19 @@ impl App {
     pub async fn glance(&self) -> Result<Arc<FleetGlance>, AppError> {
         let held = &self.last_glance;
         let now = self.clock.now();
-        let last = held.last.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((at, last)) = last {
-            // Somebody looks already: an answer a little older is better than a second look.
-            let is_passable = now.millis_since(at) < 10 * held.good_for;
-            if held.is_good(at, now) || (is_passable && held.looking.swap(true, Ordering::AcqRel)) {
-                return Ok(last);
-            }
+        let _turn = match held.last() {
+            Some(last) if held.is_good(last.at, now) => return Ok(Arc::clone(&last.glance)),
+            // Somebody looks already: an answer a little older is better than to wait.
+            Some(last) if now.millis_since(last.at) < 10 * held.good_for => match held.turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(Arc::clone(&last.glance)),
+            },
+            Some(_) | None => held.turn.lock().await,
+        };
+        match held.good(self.clock.now()) {
+            Some(looked) => Ok(Arc::clone(&looked.glance)),
+            None => self.look_and_keep().await,
         }
-        let looked = self.look_and_keep().await;
-        held.looking.store(false, Ordering::Release);
-        looked
     }
 
     /// The fleet's numbers as they were after this instant: for whoever is about to tell others to look again.
@@ -129,30 +168,44 @@ impl App {
     pub async fn glance_since(&self, at: Timestamp) -> Result<Arc<FleetGlance>, AppError> {
         let held = &self.last_glance;
         let _turn = held.turn.lock().await;
-        let last = held.last.read().unwrap_or_else(PoisonError::into_inner).clone();
-        match last {
-            Some((looked_at, last)) if looked_at > at => Ok(last),
+        match held.last() {
+            Some(looked) if looked.at > at => Ok(Arc::clone(&looked.glance)),
             Some(_) | None => self.look_and_keep().await,
         }
     }
 
+    /// What was seen counts no more: for whoever has just changed something, and looks at once.
+    pub fn look_anew(&self) {
+        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Looks, by whoever holds the turn.
     async fn look_and_keep(&self) -> Result<Arc<FleetGlance>, AppError> {
         // What happens while one looks may not have been seen.
-        let now = self.clock.now();
-        let looked = Arc::new(self.look().await?);
-        let mut last = self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner);
-        if last.as_ref().is_none_or(|(at, _)| *at <= now) {
-            *last = Some((now, Arc::clone(&looked)));
-        }
-        Ok(looked)
+        let at = self.clock.now();
+        let glance = Arc::new(self.look().await?);
+        let looked = Looked { at, glance: Arc::clone(&glance), pages: Mutex::default() };
+        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(looked));
+        Ok(glance)
     }
 
     /// Hosts by name, each with all that its line says: a fixed number of reads for a page of whatever length.
     ///
+    /// A page is read once after each [look](Self::glance) and is then as good as that, for all who ask for it.
+    ///
     /// # Errors
     ///
     /// A limit out of bounds, or a fault of the store.
-    pub async fn fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Page<FleetRow>, AppError> {
+    pub async fn fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Arc<Page<FleetRow>>, AppError> {
+        let looked = self.last_glance.good(self.clock.now());
+        let read = async || self.read_fleet(query, list).await.map(Arc::new);
+        match looked.and_then(|looked| looked.page(query, list)) {
+            Some(held) => held.get_or_try_init(read).await.cloned(),
+            None => read().await,
+        }
+    }
+
+    async fn read_fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Page<FleetRow>, AppError> {
         let filter = self.host_filter(query).await?;
         let listed = self.store.hosts(&filter, list.request()?).await?;
         let ids: Vec<HostId> = listed.items.iter().map(|host| host.id).collect();

@@ -134,12 +134,7 @@ impl Engine {
     }
 
     /// What becomes of a pending run; none where it stays as it is.
-    fn settlement(
-        &self,
-        row: &PendingRow,
-        trigger: Trigger,
-        now: Timestamp,
-    ) -> Option<Settlement> {
+    fn settlement(&self, row: &PendingRow, trigger: Trigger, now: Timestamp) -> Option<Settlement> {
         let is_there = self.dispatch.epoch(row.run.host_id).is_some();
         let presence = if is_there { Presence::Online } else { Presence::Offline };
         let view = PendingView {

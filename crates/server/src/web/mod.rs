@@ -120,11 +120,15 @@ fn to_bytes(mut piece: impl Buf) -> Bytes {
 async fn serve(state: Arc<WebState>, table: Arc<Table>, pages: Arc<Pages>, incoming: Incoming) -> Response {
     let head_only = incoming.method == Method::HEAD;
     let (method, path) = (incoming.method.clone(), incoming.path.clone());
+    let app = Arc::clone(&state.app);
     let response = if pages.own(&incoming) {
         pages.answer(state, table, incoming).await
     } else {
         answer(state, table, incoming).await.unwrap_or_else(Refusal::into_response)
     };
+    if !method.is_safe() {
+        app.look_anew();
+    }
     tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     harden(if head_only { answer::without_body(response) } else { response })
 }

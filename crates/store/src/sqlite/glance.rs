@@ -163,13 +163,12 @@ impl Glance for SqliteStore {
     }
 
     async fn hosts_besides(&self, some: &[HostId]) -> Result<Vec<HostId>> {
-        let found = sqlx::query(
-            "select id from hosts where id not in (select value from json_each(?1)) order by id",
-        )
-        .bind(json("ids", some)?)
-        .fetch_all(&self.readers)
-        .await
-        .doing("read which hosts there are besides")?;
+        let found =
+            sqlx::query("select id from hosts where id not in (select value from json_each(?1)) order by id")
+                .bind(json("ids", some)?)
+                .fetch_all(&self.readers)
+                .await
+                .doing("read which hosts there are besides")?;
         ids(&found, "host")
     }
 

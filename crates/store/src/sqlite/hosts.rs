@@ -1,6 +1,6 @@
 //! Hosts.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use restic_manager_core::id::{HostId, JobId, RepoId};
 use restic_manager_core::model::{AuditEntry, Host, HostFacts};
@@ -88,11 +88,7 @@ const AT_A_TIME: i64 = 1_000;
 /// A page of hosts in the order of their names; `?1` a part of the name, `?2` a label, `?3` and `?4` the place behind which it begins, `?5`
 /// how many, `?6` whether there ever was a sign of life. Those of a few ids, `?7`, are looked up; all of them are walked.
 pub(super) fn page_sql(of_few: bool) -> String {
-    let from = if of_few {
-        "(select distinct value from json_each(?7)) v cross join hosts h on h.id = v.value"
-    } else {
-        "hosts h"
-    };
+    let from = if of_few { "json_each(?7) v cross join hosts h on h.id = v.value" } else { "hosts h" };
     format!(
         "select {HOST} from {from} where (?1 is null or instr(h.name_key, ?1) > 0) \
          and (?2 is null or exists (select 1 from json_each(h.tags) where value = ?2)) \
@@ -106,9 +102,9 @@ pub(super) async fn page(
     page: &PageRequest,
 ) -> Result<Listed<Host>> {
     let wanted = rows_for(page);
-    let few = filter.among.as_ref().filter(|ids| ids.len() <= FEW);
-    let many: Option<HashSet<&HostId>> =
-        filter.among.as_ref().filter(|ids| ids.len() > FEW).map(|ids| ids.iter().collect());
+    let among: Option<BTreeSet<&HostId>> = filter.among.as_ref().map(|ids| ids.iter().collect());
+    let few = among.as_ref().filter(|ids| ids.len() <= FEW);
+    let many = among.as_ref().filter(|ids| ids.len() > FEW);
     let sql = page_sql(few.is_some());
     let mut after = keys_after::<(String, HostId)>(page)?
         .map_or_else(Default::default, |(name, id)| (name, id.to_string()));
@@ -128,7 +124,7 @@ pub(super) async fn page(
         let found = query.fetch_all(&store.readers).await.doing("list hosts")?;
         for row in &found {
             let id: HostId = Fields::new(row, "host", "id").parsed("id")?;
-            if many.as_ref().is_none_or(|many| many.contains(&id)) {
+            if many.is_none_or(|many| many.contains(&id)) {
                 items.push(rows::host(row)?);
             }
         }

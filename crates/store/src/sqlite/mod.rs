@@ -60,6 +60,8 @@ use crate::{Result, StoreError};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that only read.
 const READERS: u32 = 4;
+/// Pages that each of them keeps at most, as SQLite spells 16 MiB: the upper levels of the indexes of a million jobs.
+const READER_CACHE: &str = "-16384";
 /// Rows that a statement may be ahead of whoever reads them: a page's worth, so that neither has to wait for the other row by row.
 const ROWS_AHEAD: usize = 1024;
 /// Statements each connection keeps prepared; there are about as many as this in all.
@@ -93,7 +95,7 @@ impl SqliteStore {
             .synchronous(SqliteSynchronous::Full);
         let writer = pool(1).connect_with(options.clone()).await.doing("open the database")?;
         schema::migrate(&mut *writer.acquire().await.doing("open the database")?).await?;
-        let reading = options.pragma("query_only", "on");
+        let reading = options.pragma("query_only", "on").pragma("cache_size", READER_CACHE);
         let readers = pool(READERS).connect_with(reading).await.doing("open the database")?;
         Ok(Self::of(writer, readers))
     }

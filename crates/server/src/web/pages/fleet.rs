@@ -2,6 +2,8 @@
 
 mod row;
 
+use std::sync::Arc;
+
 use askama::Template;
 use http::StatusCode;
 use restic_manager_core::api::{Attention, FleetStatus, Page, Presence};
@@ -99,7 +101,7 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
     let hosts = match query {
         Some(query) => app.fleet(&query, &list).await?,
-        None => Page { items: Vec::new(), next_cursor: None },
+        None => Arc::new(Page { items: Vec::new(), next_cursor: None }),
     };
     let parameters = [("q", filter.q.as_str()), ("tag", &filter.tag), ("state", &filter.state)];
     let pager = pager("/", &parameters, list.cursor.is_some(), hosts.next_cursor.as_deref());
@@ -120,7 +122,7 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
             status,
             wrongs,
             more_wrongs,
-            hosts: hosts.items.into_iter().map(|row| HostLine::new(row, now)).collect(),
+            hosts: hosts.items.iter().map(|row| HostLine::new(row, now)).collect(),
             filter,
             pager,
         },

@@ -47,9 +47,9 @@ pub(super) struct Note {
 }
 
 impl HostLine {
-    pub(super) fn new(row: FleetRow, now: Timestamp) -> Self {
+    pub(super) fn new(row: &FleetRow, now: Timestamp) -> Self {
         let FleetRow { view, repo, doing } = row;
-        let host = view.host;
+        let host = &view.host;
         let seen = match view.presence {
             Presence::Online | Presence::NeverSeen => None,
             Presence::Offline => host.last_seen_at.map(|at| Moment::new(at, now)),
