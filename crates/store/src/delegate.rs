@@ -150,7 +150,7 @@ macro_rules! delegate_one {
     (PendingRuns, $layer:ty, $inner:ident, $before:tt) => {
         $crate::delegate_methods! { PendingRuns, $layer, $inner, $before;
             fn pending_due(online: &[HostId], now: Timestamp, most: u32) -> Vec<PendingRow>;
-            fn pending_of_host(host_id: HostId) -> Vec<PendingRow>;
+            fn pending_of_hosts(host_ids: &[HostId]) -> Vec<PendingRow>;
             fn pending_run(id: RunId) -> Option<PendingRow>;
             fn pending_runs(of: PendingOf, page: PageRequest) -> Listed<PendingRow>;
             fn count_pending() -> u64;

@@ -110,8 +110,8 @@ pub trait PendingRuns: Send + Sync {
     /// Pending runs whose time has come by `now`, the longest due first, at most `most`: those of the hosts named, and those of any
     /// host whose schedule or group is gone or switched off.
     async fn pending_due(&self, online: &[HostId], now: Timestamp, most: u32) -> Result<Vec<PendingRow>>;
-    /// All pending runs of a host, the longest due first.
-    async fn pending_of_host(&self, host_id: HostId) -> Result<Vec<PendingRow>>;
+    /// All pending runs of these hosts, the longest due first.
+    async fn pending_of_hosts(&self, host_ids: &[HostId]) -> Result<Vec<PendingRow>>;
     /// A pending run; none when there is no such run or it owes nothing.
     async fn pending_run(&self, id: RunId) -> Result<Option<PendingRow>>;
     /// Pending runs, newest first by id.

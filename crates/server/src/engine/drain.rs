@@ -16,6 +16,8 @@ pub(super) const DRAIN_EVERY: i64 = 30 * SECOND;
 const STEADY_AFTER: i64 = 5 * SECOND;
 /// How many runs are settled in one commit.
 const AT_ONCE: u32 = 2_000;
+/// Of how many hosts that came back the runs are read at a time.
+const HOSTS_AT_ONCE: usize = 500;
 
 /// What one drain brought about.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,15 +54,18 @@ impl Engine {
         }
     }
 
-    /// Settles the pending runs of a host that is back: what was lost or never sent is released, what failed keeps its time.
+    /// Settles the pending runs of hosts that are back: what was lost or never sent is released, what failed keeps its time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
-    pub async fn drain_host(&self, host_id: HostId) -> Result<DrainReport, EngineError> {
+    /// When the store fails; what was not settled is found when it is due.
+    pub async fn drain_hosts(&self, host_ids: &[HostId]) -> Result<DrainReport, EngineError> {
         let mut report = DrainReport::default();
-        let rows = self.store.pending_of_host(host_id).await?;
-        self.settle_pending(&rows, Trigger::Hello, &mut report, self.now()).await?;
+        for some in host_ids.chunks(HOSTS_AT_ONCE) {
+            for rows in self.store.pending_of_hosts(some).await?.chunks(AT_ONCE as usize) {
+                self.settle_pending(rows, Trigger::Hello, &mut report, self.now()).await?;
+            }
+        }
         Ok(report)
     }
 
@@ -78,10 +83,7 @@ impl Engine {
 
     /// Drains the hosts whose sessions have become steady.
     pub(super) async fn drain_settled(&self) -> Result<(), EngineError> {
-        for host_id in self.take_steady() {
-            self.drain_host(host_id).await?;
-        }
-        Ok(())
+        self.drain_hosts(&self.take_steady()).await.map(|_| ())
     }
 
     /// A host said hello: its pending runs are looked at as soon as its session is steady.

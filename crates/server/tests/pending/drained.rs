@@ -59,7 +59,7 @@ async fn ten_drains_at_once_of_five_rows_make_five_jobs() {
     let (engine, host_id) = (Arc::clone(&world.house.engine), world.host.id);
     let drains = (0..10).map(|_| {
         let engine = Arc::clone(&engine);
-        tokio::spawn(async move { engine.drain_host(host_id).await.unwrap().attempted })
+        tokio::spawn(async move { engine.drain_hosts(&[host_id]).await.unwrap().attempted })
     });
     let mut made = 0;
     for drain in drains.collect::<Vec<_>>() {
@@ -105,13 +105,13 @@ async fn a_return_releases_what_was_lost_and_keeps_the_time_of_what_failed() {
     let lost = world.fires_and_starts(world.slot()).await;
     world.returns(|_| {}).await;
     assert_eq!(world.house.state(lost).await, JobState::Lost);
-    assert_eq!(world.house.engine.drain_host(world.host.id).await.unwrap().attempted, 1, "at once");
+    assert_eq!(world.house.engine.drain_hosts(&[world.host.id]).await.unwrap().attempted, 1, "at once");
     let again = world.starts_next().await;
     world.fails(again, OutcomeClass::Unreachable).await;
     world.returns(|_| {}).await;
-    let report = world.house.engine.drain_host(world.host.id).await.unwrap();
+    let report = world.house.engine.drain_hosts(&[world.host.id]).await.unwrap();
     assert_eq!((report.attempted, report.planned), (0, 1));
-    assert_eq!(world.house.engine.drain_host(world.host.id).await.unwrap().attempted, 0);
+    assert_eq!(world.house.engine.drain_hosts(&[world.host.id]).await.unwrap().attempted, 0);
 }
 
 #[tokio::test]

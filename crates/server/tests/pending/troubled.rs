@@ -62,9 +62,9 @@ impl PendingRuns for Troubled {
         self.inner.pending_due(online, now, most).await
     }
 
-    async fn pending_of_host(&self, host_id: HostId) -> Result<Vec<PendingRow>, StoreError> {
+    async fn pending_of_hosts(&self, host_ids: &[HostId]) -> Result<Vec<PendingRow>, StoreError> {
         self.fails(Trouble::Reads)?;
-        self.inner.pending_of_host(host_id).await
+        self.inner.pending_of_hosts(host_ids).await
     }
 
     async fn pending_run(&self, id: RunId) -> Result<Option<PendingRow>, StoreError> {
@@ -112,7 +112,7 @@ async fn a_drain_that_fails_changes_nothing(inner: Arc<dyn Store>) {
         store.set(trouble);
         for _ in 0..5 {
             assert!(world.house.engine.drain().await.is_err(), "{trouble:?}");
-            assert!(world.house.engine.drain_host(world.host.id).await.is_err(), "{trouble:?}");
+            assert!(world.house.engine.drain_hosts(&[world.host.id]).await.is_err(), "{trouble:?}");
             world.house.clock.advance(MINUTE);
         }
         assert_eq!(stands(&world).await, before, "{trouble:?}");

@@ -185,9 +185,16 @@ pub async fn pending_runs_are_listed_and_counted(store: &Arc<dyn Store>) {
     {
         assert_eq!(ids(&store.pending_runs(of, PageRequest::first(10)).await.unwrap().items), [expected]);
     }
-    assert_eq!(ids(&store.pending_of_host(web.host.id).await.unwrap()), [first.run.id]);
     let stranger = enrolled(store, "stranger").await;
-    assert!(store.pending_of_host(stranger.id).await.unwrap().is_empty());
+    let of = |hosts: Vec<HostId>| async move { ids(&store.pending_of_hosts(&hosts).await.unwrap()) };
+    assert_eq!(of(vec![web.host.id]).await, [first.run.id]);
+    assert_eq!(
+        of(vec![web.host.id, stranger.id, db.host.id]).await,
+        [second.run.id, first.run.id],
+        "by time"
+    );
+    assert!(of(vec![stranger.id]).await.is_empty());
+    assert!(of(Vec::new()).await.is_empty());
 }
 
 /// Three hosts that cannot reach a repository open its breaker; whoever gets an answer from it closes it, and a host that leaves no

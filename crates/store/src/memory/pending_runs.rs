@@ -1,6 +1,7 @@
 //! Pending runs.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use restic_manager_core::id::{HostId, RunId};
@@ -25,8 +26,9 @@ impl PendingRuns for MemoryStore {
         Ok(due)
     }
 
-    async fn pending_of_host(&self, host_id: HostId) -> Result<Vec<PendingRow>> {
-        Ok(self.state().pending(|row| row.run.host_id == host_id))
+    async fn pending_of_hosts(&self, host_ids: &[HostId]) -> Result<Vec<PendingRow>> {
+        let hosts: BTreeSet<&HostId> = host_ids.iter().collect();
+        Ok(self.state().pending(|row| hosts.contains(&row.run.host_id)))
     }
 
     async fn pending_run(&self, id: RunId) -> Result<Option<PendingRow>> {

@@ -44,16 +44,12 @@ impl PendingRuns for SqliteStore {
         found.iter().map(row).collect()
     }
 
-    async fn pending_of_host(&self, host_id: HostId) -> Result<Vec<PendingRow>> {
-        let sql = format!(
-            "{ROW} from runs r indexed by runs_pending_of_host {AROUND} where r.pending_since is not null and r.host_id = ?1 \
-             order by r.next_attempt_at, r.id"
-        );
-        let found = sqlx::query(AssertSqlSafe(sql))
-            .bind(host_id.to_string())
+    async fn pending_of_hosts(&self, host_ids: &[HostId]) -> Result<Vec<PendingRow>> {
+        let found = sqlx::query(AssertSqlSafe(of_hosts_sql()))
+            .bind(json("ids", host_ids)?)
             .fetch_all(&self.readers)
             .await
-            .doing("read the pending runs of a host")?;
+            .doing("read the pending runs of hosts")?;
         found.iter().map(row).collect()
     }
 
@@ -129,6 +125,14 @@ pub(super) fn due_sql() -> String {
         "{ROW} from runs r indexed by runs_pending {AROUND} where r.pending_since is not null and r.next_attempt_at <= ?1 \
          and (r.host_id in (select value from json_each(?2)) or s.enabled is not 1 or g.id is null) \
          order by r.next_attempt_at, r.id limit ?3"
+    )
+}
+
+/// The statement of what hosts owe; `?1` their ids.
+pub(super) fn of_hosts_sql() -> String {
+    format!(
+        "{ROW} from runs r indexed by runs_pending_of_host {AROUND} where r.pending_since is not null \
+         and r.host_id in (select value from json_each(?1)) order by r.next_attempt_at, r.id"
     )
 }
 

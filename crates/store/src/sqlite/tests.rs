@@ -6,7 +6,9 @@ use restic_manager_core::time::Timestamp;
 use sqlx::{AssertSqlSafe, Row};
 
 use super::fault::Doing;
-use super::{SqliteStore, audit, glance, hosts, jobs, maintenance, repos, snapshots, views, work};
+use super::{
+    SqliteStore, audit, glance, hosts, jobs, maintenance, pending_runs, repos, snapshots, views, work,
+};
 use crate::{AuditFilter, Cursor, DaysOf, JobFilter, Meta, PageRequest, StoreError};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_000_000_000);
@@ -195,6 +197,8 @@ async fn the_other_lists_of_the_dashboard_use_their_indexes() {
     let steps = plan(&store, glance::SIZES).await;
     assert!(steps.iter().any(|step| step.starts_with("SEARCH d USING PRIMARY KEY")), "{steps:#?}");
     assert_searches(&store, "what hosts do", &glance::open_jobs_sql()).await;
+    assert_searches(&store, "what hosts owe", &pending_runs::of_hosts_sql()).await;
+    assert_searches(&store, "what is due", &pending_runs::due_sql()).await;
     let steps = plan(&store, &glance::unmended_sql()).await;
     let scans: Vec<_> =
         steps.iter().filter(|step| goes_through_all(step) && !step.ends_with("SCAN w")).collect();

@@ -116,7 +116,7 @@ async fn plan(store: &dyn Store, host: HostId) {
 }
 
 async fn owed(store: &dyn Store, host: HostId) {
-    let rows = store.pending_of_host(host).await.unwrap();
+    let rows = store.pending_of_hosts(&[host]).await.unwrap();
     let [row] = &rows[..] else { panic!("{} runs owe an attempt", rows.len()) };
     assert_eq!((row.owed.cause, row.owed.planned_at()), (PendingCause::Retryable, Some(NOW + MINUTE)));
     assert_eq!((row.schedule, row.target), (Plan::Enabled, Target::Attached));
