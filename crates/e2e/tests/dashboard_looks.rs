@@ -35,10 +35,10 @@ struct Furnished {
 
 fn furnished() -> Furnished {
     let mut house = House::open();
-    let (seeded, run, preview, waits) = house.with_server_stopped(|database| {
+    let (seeded, run, preview, waits, runs) = house.with_server_stopped(|database| {
         let seeded = Seeded::write(database, FLEET);
         let (run, preview) = (seeded.owe_an_attempt(database, 7), seeded.add_preview(database, 7));
-        (seeded, run, preview, seeded.add_waiting(database, 7))
+        (seeded, run, preview, seeded.add_waiting(database, 7), seeded.add_running(database, 8))
     });
     let (host, repo, job) = (seeded.host_id(7), seeded.repo_id(7), seeded.job_id(7, 3));
     let (group, schedule) = (seeded.group_id(7), seeded.schedule_id(7));
@@ -69,8 +69,13 @@ fn furnished() -> Furnished {
         format!("/hosts/{host}/schedules/new"),
         format!("/hosts/{host}/schedules/{schedule}"),
         format!("/hosts/{host}/repo"),
+        format!("/hosts/{host}/settings"),
+        format!("/hosts/{host}/attachments/{repo}"),
         "/repos".to_owned(),
         format!("/repos/{repo}"),
+        "/repos/new".to_owned(),
+        format!("/repos/{repo}/settings"),
+        format!("/repos/{repo}/attach"),
         format!("/repos/{repo}/jobs"),
         format!("/repos/{repo}/maintenance"),
         "/jobs".to_owned(),
@@ -78,6 +83,7 @@ fn furnished() -> Furnished {
         format!("/jobs/{job}"),
         format!("/jobs/{waits}"),
         format!("/jobs/{waits}/cancel"),
+        format!("/jobs/{runs}/give-up"),
         "/audit".to_owned(),
         "/settings".to_owned(),
         // Refusals are pages too.

@@ -8,7 +8,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::{Seeded, rows};
 
-const HOUR: i64 = 3_600_000;
+const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
 
 impl Seeded {
     /// Lets the newest run of a host owe an attempt, in the database of a server that is stopped; answers the id of the run.
@@ -46,6 +47,23 @@ impl Seeded {
             "insert into jobs (id, kind, state, host_id, repo_id, attempt, actor_kind, actor, created_at) \
              values (?1, 'check', 'queued', ?2, ?3, 1, 'user', 'admin', ?4)",
             &[id.clone().into(), self.host_id(number).into(), self.repo_id(number).into(), self.now.into()],
+        );
+        id
+    }
+
+    /// Adds a check that runs since a minute on a host's repository; answers its id.
+    ///
+    /// # Panics
+    ///
+    /// When the row cannot be written.
+    pub fn add_running(&self, database: &Path, number: u32) -> String {
+        let at = self.now - MINUTE;
+        let id = rows::id(at, rows::PREVIEW, i64::from(number));
+        write(
+            database,
+            "insert into jobs (id, kind, state, host_id, repo_id, attempt, actor_kind, actor, created_at, dispatched_at, started_at) \
+             values (?1, 'check', 'running', ?2, ?3, 1, 'user', 'admin', ?4, ?4, ?4)",
+            &[id.clone().into(), self.host_id(number).into(), self.repo_id(number).into(), at.into()],
         );
         id
     }

@@ -121,8 +121,9 @@ fn admin_form(
     }
 }
 
-fn everyday_form(
-    host_id: HostId,
+/// The form of the everyday credential of a host, sent to `action`.
+pub(super) fn everyday_form(
+    action: String,
     attached: Option<&AttachmentView>,
     frame: &Frame,
     typed: Option<Form>,
@@ -138,7 +139,7 @@ fn everyday_form(
         id: "everyday",
         title: "Connection",
         note,
-        action: format!("/hosts/{host_id}/repo"),
+        action,
         csrf: frame.csrf().to_owned(),
         form: typed.unwrap_or_else(|| form::of_credential(info)),
         stored: info.map(|info| Stored::of(info, frame.now)),
@@ -153,7 +154,8 @@ fn everyday_form(
 struct HostRepo {
     frame: Frame,
     head: HostHead,
-    repo: Option<(String, String)>,
+    /// The primary one: its name, its page, and how the host uses it.
+    repo: Option<(String, String, String)>,
     health: Option<Health>,
     credentials: Credentials,
     upkeep: Option<Upkeep>,
@@ -173,7 +175,7 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
     let others = attached.iter().filter(|view| view.attachment.role != Role::Primary);
     let others = others
         .map(|view| {
-            let href = format!("/repos/{}", view.attachment.repo_id);
+            let href = format!("/hosts/{host_id}/attachments/{}", view.attachment.repo_id);
             (view.repo_name.to_string(), href, role(view.attachment.role))
         })
         .collect();
@@ -186,13 +188,17 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
         upkeep = Some(Upkeep::of(&overview, &visitor.frame));
         admin = Credentials::admin(&overview, &visitor.frame, None);
     }
-    let everyday = Some(everyday_form(host_id, primary, &visitor.frame, typed, choice));
+    let action = format!("/hosts/{host_id}/repo");
+    let everyday = Some(everyday_form(action, primary, &visitor.frame, typed, choice));
     page(
         status,
         &HostRepo {
             head: HostHead::new(&seen, HostTab::Repo),
-            repo: primary
-                .map(|view| (view.repo_name.to_string(), format!("/repos/{}", view.attachment.repo_id))),
+            repo: primary.map(|view| {
+                let repo_id = view.attachment.repo_id;
+                let uses = format!("/hosts/{host_id}/attachments/{repo_id}");
+                (view.repo_name.to_string(), format!("/repos/{repo_id}"), uses)
+            }),
             health,
             credentials: Credentials { everyday, admin },
             upkeep,

@@ -21,7 +21,7 @@ use super::{page, see_other, words};
 use crate::app::{App, AppError, HostOverview, HostSeen, JobQuery, ListQuery};
 
 /// How it becomes known whether a credential may only append.
-const LEARNED: &str = "the first delete that the storage refuses makes it yes; `rmctl host attach … --append-only` says it at once";
+const LEARNED: &str = "the first delete that the storage refuses makes it yes, and you can say it at once";
 /// Rows of the lists that are only begun here.
 const BEGUN: u32 = 10;
 
@@ -54,6 +54,8 @@ struct HostPage {
 struct AttachmentLine {
     repo: String,
     repo_href: String,
+    /// The page of how the host uses it.
+    uses: String,
     role: &'static str,
     restic_host: String,
     urls: Vec<(&'static str, String)>,
@@ -186,6 +188,7 @@ fn attachment_line(view: AttachmentView) -> AttachmentLine {
     AttachmentLine {
         repo: view.repo_name.to_string(),
         repo_href: format!("/repos/{}", attachment.repo_id),
+        uses: format!("/hosts/{}/attachments/{}", attachment.host_id, attachment.repo_id),
         role: role(attachment.role),
         restic_host: attachment.restic_host.to_string(),
         urls: urls(view.credentials),

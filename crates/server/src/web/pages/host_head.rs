@@ -14,6 +14,7 @@ pub(super) enum HostTab {
     Repo,
     Snapshots,
     Jobs,
+    Settings,
 }
 
 /// The head of a page of a host.
@@ -61,7 +62,7 @@ impl HostTabs {
         Self { id: seen.host.id.to_string(), name: seen.host.name.to_string(), here }
     }
 
-    fn tabs(&self) -> [(String, &'static str, bool); 6] {
+    fn tabs(&self) -> [(String, &'static str, bool); 7] {
         let tab = |rest: &str, word, tab| (format!("/hosts/{}{rest}", self.id), word, self.here == tab);
         [
             tab("", "Overview", HostTab::Overview),
@@ -70,6 +71,7 @@ impl HostTabs {
             tab("/schedules", "Schedules", HostTab::Schedules),
             tab("/repo", "Repository", HostTab::Repo),
             tab("/jobs", "Jobs", HostTab::Jobs),
+            tab("/settings", "Settings", HostTab::Settings),
         ]
     }
 }

@@ -30,6 +30,8 @@ pub(super) fn routes() -> Vec<Route> {
         look("/jobs/{id}/stream", live::stream),
         look("/jobs/{id}/cancel", cancel_form),
         act("/jobs/{id}/cancel", cancel),
+        look("/jobs/{id}/give-up", give_up_form),
+        act("/jobs/{id}/give-up", give_up),
     ]
 }
 
@@ -64,6 +66,8 @@ struct JobPage {
 struct LivePart {
     title: Title,
     may_cancel: bool,
+    /// Whether its host is out of contact, so that nobody can cancel it.
+    may_give_up: bool,
     cancel_asked: Option<Moment>,
     hold: Option<(Prose, Prose)>,
     end: Option<End>,
@@ -141,6 +145,7 @@ impl LivePart {
         Ok(Self {
             title: title(view),
             may_cancel: !job.state.is_final() && job.cancel_requested_at.is_none(),
+            may_give_up: job.state.occupies() && !is_there(app, view),
             cancel_asked: job
                 .cancel_requested_at
                 .filter(|_| !job.state.is_final())
@@ -204,6 +209,35 @@ async fn cancel_form(visitor: Visitor, ask: Ask) -> Answer {
 async fn cancel(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
     let id: JobId = ask.id("id", "job")?;
     ask.state.app.cancel_job(&visitor.caller, id).await?;
+    Ok(see_other(&format!("/jobs/{id}")))
+}
+
+#[derive(Template)]
+#[template(path = "give_up.html")]
+struct GiveUpPage {
+    frame: Frame,
+    title: Title,
+}
+
+fn is_there(app: &App, view: &JobView) -> bool {
+    app.engine().dispatch().epoch(view.job.host_id).is_some()
+}
+
+async fn give_up_form(visitor: Visitor, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    let view = ask.state.app.job(id).await?;
+    if !view.job.state.occupies() || is_there(&ask.state.app, &view) {
+        return Ok(see_other(&format!("/jobs/{id}")));
+    }
+    page(
+        StatusCode::OK,
+        &GiveUpPage { frame: visitor.frame.of(Tab::Jobs, "Give up a job"), title: title(&view) },
+    )
+}
+
+async fn give_up(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    ask.state.app.give_up_job(&visitor.caller, id).await?;
     Ok(see_other(&format!("/jobs/{id}")))
 }
 

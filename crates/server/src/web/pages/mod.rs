@@ -4,6 +4,7 @@
 //! of its session. Refusals are pages too.
 
 mod assets;
+mod attachments;
 mod audit;
 mod audit_words;
 mod cadence;
@@ -21,6 +22,7 @@ mod health;
 mod history;
 mod host;
 mod host_head;
+mod host_settings;
 mod job;
 mod jobs;
 mod log_tail;
@@ -30,6 +32,7 @@ mod parts;
 mod pending_runs;
 mod preview;
 mod refused;
+mod repo_settings;
 mod repos;
 mod schedules;
 mod settings;

@@ -92,6 +92,8 @@ struct RepoPage {
 struct UserLine {
     host: String,
     href: String,
+    /// The page of how it uses the repository.
+    uses: String,
     role: &'static str,
     runner: bool,
     restic_host: String,
@@ -218,6 +220,7 @@ fn user_line(row: AttachmentRow, runner: bool) -> UserLine {
     UserLine {
         host: row.host_name.to_string(),
         href: format!("/hosts/{}", attachment.host_id),
+        uses: format!("/hosts/{}/attachments/{}", attachment.host_id, attachment.repo_id),
         role: role(attachment.role),
         runner,
         restic_host: attachment.restic_host.to_string(),

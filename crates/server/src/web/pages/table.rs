@@ -14,8 +14,8 @@ use super::super::table::Answer;
 use super::fields::Fields;
 use super::frame::Visitor;
 use super::{
-    assets, audit, connection, door, fleet, history, host, job, jobs, newcomers, pending_runs, preview,
-    repos, schedules, settings, snapshots, sources, theme, upkeep,
+    assets, attachments, audit, connection, door, fleet, history, host, host_settings, job, jobs, newcomers,
+    pending_runs, preview, repo_settings, repos, schedules, settings, snapshots, sources, theme, upkeep,
 };
 use crate::app::{AppError, ErrorKind};
 
@@ -85,11 +85,14 @@ fn all() -> Vec<Route> {
         fleet::routes(),
         newcomers::routes(),
         host::routes(),
+        host_settings::routes(),
         connection::routes(),
+        attachments::routes(),
         sources::routes(),
         preview::routes(),
         schedules::routes(),
         repos::routes(),
+        repo_settings::routes(),
         upkeep::routes(),
         jobs::routes(),
         history::routes(),

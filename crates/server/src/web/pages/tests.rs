@@ -1,5 +1,6 @@
 //! The pages as a browser gets them: every request goes through the whole filter.
 
+mod changes;
 mod doors;
 mod forms;
 mod history;

@@ -54,9 +54,17 @@ async fn whatever_is_typed_into_whatever_form_comes_back_with_what_is_wrong_and_
     let browser = house.browser().await;
     let fleet = Fleet::new(&house, "web1").await;
     let (host, repo) = (fleet.host, fleet.repo);
-    let forms: [(String, &[&str], &[&str]); 7] = [
+    let forms: [(String, &[&str], &[&str]); 11] = [
         ("/settings/tokens".to_owned(), &["name", "expires_in_days"], &[]),
         ("/hosts/new".to_owned(), &["host_name"], &[]),
+        ("/repos/new".to_owned(), &["name"], &[]),
+        (format!("/hosts/{host}/settings"), &["name", "tags", "limit_upload_kib", "limit_download_kib"], &[]),
+        (format!("/repos/{repo}/settings"), &["name"], &[]),
+        (
+            format!("/repos/{repo}/attach"),
+            &["host", "restic_host", "url", "rest_user"],
+            &["password", "rest_password", "env"],
+        ),
         (
             format!("/hosts/{host}/sources/new"),
             &["name", "tag", "includes", "excludes", "daily", "within", "retry_max", "retry_backoff_seconds"],
@@ -82,14 +90,21 @@ async fn whatever_is_typed_into_whatever_form_comes_back_with_what_is_wrong_and_
             );
             let answer = browser.send(path, &fields).await;
             let short: String = typed.chars().take(20).collect();
-            // A host may do without a name, and with any that can be written in a line.
-            let fine = path == "/hosts/new" && (typed.trim().is_empty() || typed == views::EVIL);
-            assert_eq!(answer.status, if fine { 201 } else { 422 }, "{path} {short:?}: {}", answer.html);
+            // A host may do without a name, and any that can be written in a line will do.
+            let named = typed == views::EVIL && texts.len() == 1;
+            let fine = match path.as_str() {
+                "/hosts/new" if named || typed.trim().is_empty() => Some(201),
+                "/repos/new" if named => Some(303),
+                // The name is taken since the form before.
+                _ if named => Some(409),
+                _ => None,
+            };
+            assert_eq!(answer.status, fine.unwrap_or(422), "{path} {short:?}: {}", answer.html);
             assert!(
                 !answer.html.contains(secret) && !answer.html.contains("<script>alert"),
                 "{path} {short:?}"
             );
-            if fine || typed.trim().is_empty() {
+            if fine.is_some() || typed.trim().is_empty() {
                 continue;
             }
             let wrong = answer.html.matches("class=\"wrong\"").count();
