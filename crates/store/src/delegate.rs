@@ -177,6 +177,7 @@ macro_rules! delegate_one {
             fn log(job_id: JobId, from: u64, max_lines: u32) -> LogSlice;
             fn forget_logs(ended_before: Timestamp) -> u64;
             fn snapshots(host_id: HostId, filter: &SnapshotFilter, page: PageRequest) -> Listed<SnapshotRow>;
+            fn snapshot_lists(host_id: HostId) -> Vec<SnapshotList>;
         }
     };
     (Work, $layer:ty, $inner:ident, $before:tt) => {

@@ -77,7 +77,7 @@ pub use pending_runs::{
 pub use plans::{GroupDeleted, HostPlan, PlanWritten, Plans};
 pub use reports::{
     Adoption, Applied, Effect, FiredRun, LOG_CAP_BYTES, LogSlice, NumberedEffect, Reports, SnapshotFilter,
-    SnapshotRow,
+    SnapshotList, SnapshotRow,
 };
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteStore;

@@ -225,6 +225,17 @@ pub struct SnapshotRow {
     pub snapshot: Snapshot,
 }
 
+/// When a host listed its snapshots in a repository, and how many there were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotList {
+    /// The repository.
+    pub repo_id: RepoId,
+    /// When, by the agent's clock.
+    pub listed_at: Timestamp,
+    /// How many there were; more than are kept here when the list was longer than a report carries.
+    pub total: u64,
+}
+
 /// What agents report.
 #[async_trait]
 pub trait Reports: Send + Sync {
@@ -258,4 +269,6 @@ pub trait Reports: Send + Sync {
         filter: &SnapshotFilter,
         page: PageRequest,
     ) -> Result<Listed<SnapshotRow>>;
+    /// The lists behind those snapshots, one for each repository that was listed, by repository.
+    async fn snapshot_lists(&self, host_id: HostId) -> Result<Vec<SnapshotList>>;
 }

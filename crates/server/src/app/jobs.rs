@@ -9,6 +9,7 @@ use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{CommandCancel, ServerMessage};
 use restic_manager_store::{
     AttachmentRow, CancelOutcome, Enqueued, JobFilter, JobMove, JobRow, LogSlice, SnapshotFilter,
+    SnapshotList,
 };
 
 use super::page::page;
@@ -212,6 +213,15 @@ impl App {
             repo_id: row.repo_id,
             group_id: row.group_id,
         }))
+    }
+
+    /// When the agent of a host listed its snapshots, and how many there were, in each repository.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn snapshot_lists(&self, host_id: HostId) -> Result<Vec<SnapshotList>, AppError> {
+        Ok(self.store.snapshot_lists(host_id).await?)
     }
 
     /// A job with its names, its hold while it waits, and its progress while it runs.

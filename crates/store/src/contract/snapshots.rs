@@ -10,7 +10,7 @@ use restic_manager_core::time::Timestamp;
 use super::fixture::{
     Agent, all_pages, at, attached, audit, enrolled, hash, made_group, made_repo, mint, tied,
 };
-use crate::{Applied, Deleted, Effect, SnapshotFilter, SnapshotRow, Store};
+use crate::{Applied, Deleted, Effect, SnapshotFilter, SnapshotList, SnapshotRow, Store};
 
 pub(super) fn snapshot(time: Timestamp, tags: &[&str]) -> Snapshot {
     let id: String = hash().0.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -57,6 +57,18 @@ pub async fn snapshots_come_newest_first(store: &Arc<dyn Store>) {
     assert_eq!(repos, [main.id, copy.id, main.id, copy.id, main.id]);
     let in_copy = SnapshotFilter { repo_id: Some(copy.id), group_id: None };
     assert_eq!(ids(store, &host, in_copy).await, [shots[3].id.clone(), shots[1].id.clone()]);
+    let mut lists = [
+        SnapshotList { repo_id: main.id, listed_at: at(60), total: 3 },
+        SnapshotList { repo_id: copy.id, listed_at: at(50), total: 2 },
+    ];
+    lists.sort_by_key(|list| list.repo_id);
+    assert_eq!(store.snapshot_lists(host.id).await.unwrap(), lists);
+    assert!(store.snapshot_lists(mint(HostId::mint)).await.unwrap().is_empty());
+    let longer = Effect::Snapshots { repo_id: copy.id, listed_at: at(70), total: 9, snapshots: Vec::new() };
+    assert_eq!(agent.says(longer).await, Applied::Done);
+    let copied =
+        store.snapshot_lists(host.id).await.unwrap().into_iter().find(|list| list.repo_id == copy.id);
+    assert_eq!(copied, Some(SnapshotList { repo_id: copy.id, listed_at: at(70), total: 9 }));
 }
 
 /// Snapshots of one instant are all listed, on whatever pages.

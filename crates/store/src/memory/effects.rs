@@ -4,12 +4,13 @@ use std::ops::Bound;
 
 use restic_manager_core::id::{HostId, JobId, RepoId, RunId};
 use restic_manager_core::model::{
-    IllegalMove, Job, JobEvent, JobState, RepoStats, ResticRepoId, Run, RunKey, RunState, Snapshot,
+    IllegalMove, Job, JobEvent, JobState, RepoStats, ResticRepoId, Run, RunKey, RunState,
 };
 use restic_manager_core::time::Timestamp;
 
 use super::State;
 use super::jobs::Word;
+use super::snapshots::Listing;
 use crate::reports::{SUPERSEDED, TAKEN_BY_AGENT};
 use crate::{Adoption, Effect, FiredRun, LOG_CAP_BYTES, MissedSlots};
 
@@ -84,8 +85,8 @@ impl State {
             Effect::Stats { repo_id, restic_id, stats } => {
                 self.record_stats(host_id, repo_id, restic_id, &stats, now)
             }
-            Effect::Snapshots { repo_id, listed_at: _, total: _, snapshots } => {
-                self.list_snapshots(host_id, repo_id, snapshots)
+            Effect::Snapshots { repo_id, listed_at, total, snapshots } => {
+                self.list_snapshots(host_id, repo_id, Listing { listed_at, total, snapshots })
             }
             Effect::Finished { job_id, at, state, class, exit_code, message, hint, summary, adopt } => {
                 self.adopt_all(host_id, adopt, now);
@@ -256,14 +257,9 @@ impl State {
         Ok(())
     }
 
-    fn list_snapshots(
-        &mut self,
-        host_id: HostId,
-        repo_id: RepoId,
-        snapshots: Vec<Snapshot>,
-    ) -> Result<(), Ignored> {
+    fn list_snapshots(&mut self, host_id: HostId, repo_id: RepoId, listing: Listing) -> Result<(), Ignored> {
         self.attachment_between(host_id, repo_id).ok_or(Ignored::NotAttached(repo_id))?;
-        self.snapshots.insert((host_id, repo_id), snapshots);
+        self.snapshots.insert((host_id, repo_id), listing);
         Ok(())
     }
 }

@@ -258,7 +258,7 @@ impl State {
             let listing = self.snapshots.get(&(group.host_id, repo_id));
             let tagged = listing
                 .into_iter()
-                .flatten()
+                .flat_map(|listing| &listing.snapshots)
                 .filter(|snapshot| snapshot.tags.iter().any(|other| other == tag));
             Some(ForgetGroupRow {
                 group: group.clone(),

@@ -25,14 +25,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use self::snapshots::Listing;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{
     AttachmentId, AuditId, EnrollmentId, GroupId, HostId, JobId, PendingHostId, RepoId, RunId, ScheduleId,
     SpoolId, TokenId, UserId,
 };
 use restic_manager_core::model::{
-    Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, Snapshot,
-    SourceGroup,
+    Attachment, AuditEntry, CredentialKind, Host, Repo, RepoStats, Run, RunKey, Schedule, SourceGroup,
 };
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
@@ -102,7 +102,7 @@ struct State {
     jobs: jobs::Jobs,
     former: FormerNames,
     logs: BTreeMap<JobId, log::JobLog>,
-    snapshots: BTreeMap<(HostId, RepoId), Vec<Snapshot>>,
+    snapshots: BTreeMap<(HostId, RepoId), Listing>,
 
     audit: BTreeMap<AuditId, AuditEntry>,
     facts: BTreeMap<String, String>,

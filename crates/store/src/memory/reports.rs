@@ -6,7 +6,8 @@ use restic_manager_core::time::Timestamp;
 
 use super::{MemoryStore, missing};
 use crate::{
-    Applied, Listed, LogSlice, NumberedEffect, PageRequest, Reports, Result, SnapshotFilter, SnapshotRow,
+    Applied, Listed, LogSlice, NumberedEffect, PageRequest, Reports, Result, SnapshotFilter, SnapshotList,
+    SnapshotRow,
 };
 
 #[async_trait]
@@ -61,5 +62,9 @@ impl Reports for MemoryStore {
         page: PageRequest,
     ) -> Result<Listed<SnapshotRow>> {
         self.state().snapshots_page(host_id, filter, &page)
+    }
+
+    async fn snapshot_lists(&self, host_id: HostId) -> Result<Vec<SnapshotList>> {
+        Ok(self.state().snapshot_lists(host_id))
     }
 }

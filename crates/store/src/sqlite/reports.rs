@@ -6,7 +6,8 @@ use restic_manager_core::time::Timestamp;
 
 use super::{SqliteStore, log, snapshots};
 use crate::{
-    Applied, Listed, LogSlice, NumberedEffect, PageRequest, Reports, Result, SnapshotFilter, SnapshotRow,
+    Applied, Listed, LogSlice, NumberedEffect, PageRequest, Reports, Result, SnapshotFilter, SnapshotList,
+    SnapshotRow,
 };
 
 #[async_trait]
@@ -36,5 +37,9 @@ impl Reports for SqliteStore {
         page: PageRequest,
     ) -> Result<Listed<SnapshotRow>> {
         snapshots::page(self, host_id, filter, &page).await
+    }
+
+    async fn snapshot_lists(&self, host_id: HostId) -> Result<Vec<SnapshotList>> {
+        snapshots::lists(self, host_id).await
     }
 }

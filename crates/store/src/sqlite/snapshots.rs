@@ -11,7 +11,7 @@ use super::SqliteStore;
 use super::fault::Doing;
 use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
 use super::rows::{self, Fields, integer, json};
-use crate::{Listed, PageRequest, Result, SnapshotFilter, SnapshotRow};
+use crate::{Listed, PageRequest, Result, SnapshotFilter, SnapshotList, SnapshotRow};
 
 /// A page of a host's snapshots, newest first: `?1` the host, `?2` a repository, `?3` a group, `?4` to `?6` the place behind which it
 /// begins. The group of a snapshot is that of its first tag that is a group's.
@@ -52,6 +52,26 @@ pub(super) async fn page(
     listed(items.collect::<Result<Vec<_>>>()?, page, |row| {
         cursor_of_keys(&(row.snapshot.time.as_millis(), row.repo_id, row.snapshot.id.as_str()))
     })
+}
+
+/// When a host listed what, by repository.
+pub(super) async fn lists(store: &SqliteStore, host_id: HostId) -> Result<Vec<SnapshotList>> {
+    let found = sqlx::query(
+        "select repo_id, listed_at, total from snapshot_lists where host_id = ?1 order by repo_id",
+    )
+    .bind(host_id.to_string())
+    .fetch_all(&store.readers)
+    .await
+    .doing("read when snapshots were listed")?;
+    let list = |row| {
+        let fields = Fields::new(row, "list of snapshots of the repository", "repo_id");
+        Ok(SnapshotList {
+            repo_id: fields.parsed("repo_id")?,
+            listed_at: fields.at("listed_at")?,
+            total: fields.number("total")?,
+        })
+    };
+    found.iter().map(list).collect()
 }
 
 /// Replaces what a host listed in a repository.

@@ -34,6 +34,8 @@ struct Snapshots {
     groups: Vec<(String, String, bool)>,
     repos: Vec<(String, String, bool)>,
     snapshots: Vec<SnapshotLine>,
+    /// How many there are in which repository, and since when that is known.
+    lists: Vec<(String, String, Moment)>,
     next: NextStep,
     pager: Pager,
 }
@@ -97,6 +99,8 @@ async fn snapshots(visitor: Visitor, ask: Ask) -> Answer {
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
     let listed = app.snapshots(host_id, repo_id, group_id, &list).await?;
     let names = Names::of(&groups, &attachments);
+    let lists = app.snapshot_lists(host_id).await?.into_iter();
+    let lists = lists.filter(|list| repo_id.is_none_or(|wanted| wanted == list.repo_id));
     let here = format!("/hosts/{host_id}/snapshots");
     let is_scheduled = schedules.iter().any(|view| !view.upcoming.is_empty());
     let parameters = ["group_id", "repo_id"].map(|name| (name, fields.text(name)));
@@ -109,6 +113,12 @@ async fn snapshots(visitor: Visitor, ask: Ask) -> Answer {
             is_filtered: repo_id.is_some() || group_id.is_some(),
             groups: options(&names.groups, group_id),
             repos: options(&names.repos, repo_id),
+            lists: lists
+                .map(|list| {
+                    let count = words::count(list.total, "snapshot");
+                    (count, names.repo(list.repo_id), Moment::new(list.listed_at, now))
+                })
+                .collect(),
             snapshots: listed.items.into_iter().map(line).collect(),
             next: next_step(host_id, &names, is_scheduled),
             frame: visitor.frame.of(Tab::Fleet, format!("Snapshots of {}", seen.host.name)),

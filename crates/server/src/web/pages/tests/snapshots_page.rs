@@ -43,6 +43,8 @@ async fn the_snapshots_of_a_host_are_listed_narrowed_and_paged() {
         let first = browser.steady(&page, "<tr><td>", "</tr>");
         format!("{first}\n{}", browser.steady(row, "<tr><td>", "</tr>"))
     });
+    let bar = browser.steady(&page, "<section aria-labelledby=\"snapshots\"", "</div>");
+    assert!(bar.contains("60 snapshots in web1, listed <time"), "{bar}");
     let rows = |html: &str| html.matches("<tr><td>").count();
     assert_eq!(rows(&page), 50);
     let next = part(part(&page, r#"<nav class="pager""#, "</nav>"), "href=\"", "\" rel");
