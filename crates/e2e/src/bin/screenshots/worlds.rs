@@ -61,12 +61,17 @@ pub(super) fn few(album: &mut Album) {
     album.page(&browser, "job-failed", &format!("/jobs/{failed}"));
     let atlas = agents[0].host_id.clone();
     album.page(&browser, "host", &format!("/hosts/{atlas}"));
-    for tab in ["snapshots", "sources", "sources/new", "schedules", "schedules/new", "repo"] {
+    for tab in ["snapshots", "sources", "sources/new", "schedules", "schedules/new", "repo", "settings"] {
         let name = format!("host-{}", tab.replace('/', "-"));
         album.page(&browser, &name, &format!("/hosts/{atlas}/{tab}"));
     }
     let repo = house.rmctl(&["repo", "show", "atlas", "--field", "id"]);
-    album.page(&browser, "repo", &format!("/repos/{}", repo.trim()));
+    let repo = repo.trim();
+    album.page(&browser, "repo", &format!("/repos/{repo}"));
+    album.page(&browser, "host-attachment", &format!("/hosts/{atlas}/attachments/{repo}"));
+    album.page(&browser, "repo-settings", &format!("/repos/{repo}/settings"));
+    album.page(&browser, "repo-attach", &format!("/repos/{repo}/attach"));
+    album.page(&browser, "repos-new", "/repos/new");
     album.page(&browser, "repo-maintenance", &format!("/repos/{}/maintenance", repo.trim()));
     let (_waiting, fingerprint) = house.announce("draco");
     for name in ["repos", "jobs", "pending", "audit", "settings", "hosts/new"] {
@@ -137,11 +142,11 @@ const AWAY: u32 = 9;
 pub(super) fn many(album: &mut Album) {
     let mut house = House::open();
     let size = Size { hosts: 500, days: 60 };
-    let (seeded, preview) = house.with_server_stopped(|database| {
+    let (seeded, preview, runs) = house.with_server_stopped(|database| {
         let seeded = Seeded::write(database, size);
         // A host that is away: nothing goes on while it is looked at.
         seeded.owe_an_attempt(database, AWAY);
-        (seeded, seeded.add_preview(database, AWAY))
+        (seeded, seeded.add_preview(database, AWAY), seeded.add_running(database, AWAY))
     });
     let agents = seeded.connect(&house.url, (0..size.hosts).filter(|number| number % 61 != 9));
     let browser = Browser::logged_in(&house);
@@ -153,6 +158,7 @@ pub(super) fn many(album: &mut Album) {
     album.page(&browser, "many-repo", &format!("/repos/{}", seeded.repo_id(13)));
     album.wide(&browser, "many-job", &format!("/jobs/{}", seeded.job_id(13, 3)));
     album.wide(&browser, "many-job-chain", &format!("/jobs/{}", seeded.job_id(AWAY, 0)));
+    album.wide(&browser, "many-job-give-up", &format!("/jobs/{runs}/give-up"));
     album.wide(&browser, "many-pending-runs", "/pending-runs");
     album.page(&browser, "many-host-jobs", &format!("/hosts/{}/jobs", seeded.host_id(13)));
     let month = "return document.querySelector(`a[href*='month=']`).getAttribute('href')";
