@@ -38,7 +38,7 @@ const ROLES: [(Role, &str); 3] = [
 
 /// What may be known of a credential.
 const APPEND_ONLY: [(AppendOnly, &str, &str); 3] = [
-    (AppendOnly::Unknown, "unknown", "not known: the first delete that is refused tells"),
+    (AppendOnly::Unknown, "unknown", "not known yet"),
     (AppendOnly::Yes, "yes", "yes: the storage refuses deletes"),
     (AppendOnly::No, "no", "no: it may delete"),
 ];
