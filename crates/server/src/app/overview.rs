@@ -7,7 +7,7 @@ use restic_manager_core::api::{
 };
 use restic_manager_core::id::{GroupId, HostId, RepoId};
 use restic_manager_core::maintenance::MaintenanceSettings;
-use restic_manager_core::model::{Host, Repo, RepoStats, SourceGroup};
+use restic_manager_core::model::{AppendOnly, Host, Repo, RepoStats, SourceGroup};
 
 use super::{App, AppError};
 use crate::engine::settings_of;
@@ -56,6 +56,8 @@ pub struct RepoOverview {
 pub struct RunnerSeen {
     /// The host.
     pub seen: HostSeen,
+    /// Whether its everyday credential is known to refuse deletes.
+    pub append_only: bool,
     /// Its admin credential.
     pub admin: Option<AdminCredentialView>,
 }
@@ -109,7 +111,8 @@ impl App {
             Some(runner) => {
                 let admin =
                     if runner.has_admin_creds { self.stored_admin(&view, runner).await? } else { None };
-                Some(RunnerSeen { seen: self.seen(runner.host.clone()), admin })
+                let append_only = runner.attachment.append_only == AppendOnly::Yes;
+                Some(RunnerSeen { seen: self.seen(runner.host.clone()), append_only, admin })
             }
         };
         Ok(RepoOverview {

@@ -120,15 +120,11 @@ fn to_bytes(mut piece: impl Buf) -> Bytes {
 async fn serve(state: Arc<WebState>, table: Arc<Table>, pages: Arc<Pages>, incoming: Incoming) -> Response {
     let head_only = incoming.method == Method::HEAD;
     let (method, path) = (incoming.method.clone(), incoming.path.clone());
-    let app = Arc::clone(&state.app);
     let response = if pages.own(&incoming) {
         pages.answer(state, table, incoming).await
     } else {
         answer(state, table, incoming).await.unwrap_or_else(Refusal::into_response)
     };
-    if !method.is_safe() {
-        app.look_anew();
-    }
     tracing::debug!(%method, path, status = response.status().as_u16(), "answered");
     harden(if head_only { answer::without_body(response) } else { response })
 }
@@ -138,6 +134,7 @@ async fn answer(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> 
     let Found { route, params } = table.find(&incoming.method, &incoming.path)?;
     query::check_names(&incoming.query, route.query_names())?;
     let client = state.settings.client(incoming.peer, &incoming.headers);
+    let changes = !incoming.method.is_safe();
     let mut ask = Ask::new(Arc::clone(&state), Arc::clone(&table), params, client, host, incoming);
     match &route.handler {
         Handler::Public(handler) => {
@@ -150,7 +147,11 @@ async fn answer(state: Arc<WebState>, table: Arc<Table>, incoming: Incoming) -> 
         }
         Handler::User(handler) => {
             let user = guard::user(&mut ask, route).await?;
-            handler(user, ask).await
+            let answer = handler(user, ask).await;
+            if changes {
+                state.app.look_anew();
+            }
+            answer
         }
     }
 }

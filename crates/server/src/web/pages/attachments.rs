@@ -150,7 +150,8 @@ struct AttachmentPage {
     path: String,
     repo: String,
     repo_href: String,
-    restic_host: String,
+    /// The page this one was come from.
+    back: String,
     form: Form,
     choices: Choices,
     credential: CredentialForm,
@@ -202,7 +203,7 @@ impl Present {
                 head: HostHead::new(&self.seen, HostTab::Repo),
                 path: self.path.clone(),
                 repo_href: format!("/repos/{}", self.view.attachment.repo_id),
-                restic_host: self.view.attachment.restic_host.to_string(),
+                back: format!("/hosts/{}/repo", self.seen.host.id),
                 credential: everyday_form(action, Some(&self.view), &visitor.frame, credential, Vec::new()),
                 frame: visitor.frame.of(Tab::Fleet, format!("{host} and {repo}")),
                 choices: Choices::of(&form),

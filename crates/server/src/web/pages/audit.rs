@@ -158,6 +158,7 @@ fn row(row: AuditRow, names: &BTreeMap<String, String>, now: Timestamp) -> Row {
         actor: match agent {
             // It is written down by the server, but done by whoever typed that name.
             _ if row.action == "login.failed" => "Somebody".to_owned(),
+            _ if row.action == "host.announced" => "A machine".to_owned(),
             Some(name) => format!("the agent of {name}"),
             None => words::actor(&Actor { kind: row.actor_kind, name: row.actor }),
         },

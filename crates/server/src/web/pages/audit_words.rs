@@ -17,7 +17,7 @@ pub(super) const ACTIONS: [(&str, &str); 40] = [
     ("token.created", "made the API token"),
     ("token.revoked", "revoked the API token"),
     ("enrollment_token.created", "made an enrolment token"),
-    ("host.announced", "took note of a new machine,"),
+    ("host.announced", "announced itself as"),
     ("host.approved", "approved the host"),
     ("host.rejected", "rejected the machine"),
     ("host.enrolled", "enrolled the host"),

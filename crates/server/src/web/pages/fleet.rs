@@ -56,6 +56,8 @@ impl Fleet {
 /// Something that needs a person.
 struct Wrong {
     id: String,
+    /// The worst has the lowest.
+    rank: u8,
     tone: Tone,
     href: String,
     message: Prose,
@@ -110,7 +112,7 @@ async fn fleet(visitor: Visitor, ask: Ask) -> Answer {
     let here = address("/", &whole);
     let status = glance.status.clone();
     let mut wrongs: Vec<Wrong> = status.attention.iter().map(|attention| wrong(attention, now)).collect();
-    wrongs.sort_by_key(|wrong| wrong.tone != Tone::Bad);
+    wrongs.sort_by_key(|wrong| wrong.rank);
     let more_wrongs = wrongs.split_off(wrongs.len().min(WRONGS));
     page(
         StatusCode::OK,
@@ -180,6 +182,19 @@ fn tone(attention: &Attention) -> Tone {
     }
 }
 
+/// A backup that failed and will not mend itself comes before a machine that may only be asleep.
+fn rank(attention: &Attention) -> u8 {
+    match attention.code.as_str() {
+        "job_failed" => 0,
+        "restic_missing" => 1,
+        "job_quiet" => 2,
+        "host_offline" => 3,
+        "job_warning" => 4,
+        "never_seen" => 5,
+        _ => 1,
+    }
+}
+
 fn wrong(attention: &Attention, now: Timestamp) -> Wrong {
     let path = match attention.subject_kind.as_str() {
         "host" => "/hosts",
@@ -188,6 +203,7 @@ fn wrong(attention: &Attention, now: Timestamp) -> Wrong {
     };
     Wrong {
         id: format!("{}-{}", attention.code, attention.subject_id),
+        rank: rank(attention),
         tone: tone(attention),
         href: format!("{path}/{}", attention.subject_id),
         message: Prose::sentence(&attention.message),

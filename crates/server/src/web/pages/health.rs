@@ -15,6 +15,8 @@ pub(super) struct Health {
     pub(super) size_note: &'static str,
     pub(super) uncompressed: Option<String>,
     pub(super) snapshots: Option<String>,
+    /// Whether a prune measured the size since the snapshots were counted.
+    pub(super) counted_before: bool,
     pub(super) measured: Option<Moment>,
     pub(super) check: Option<Mark>,
     pub(super) checked: Option<Moment>,
@@ -47,6 +49,7 @@ impl Health {
                 .filter(|_| stats.size_kind == Some(StatsKind::ReferencedData))
                 .map(words::size),
             snapshots: stats.snapshot_count.map(words::number),
+            counted_before: stats.size_kind == Some(StatsKind::AfterPrune),
             measured: stats.measured_at.map(|at| Moment::new(at, now)),
             check: stats.last_check.map(|status| check(status, stats.last_check_at, now)),
             checked: stats.last_check_at.map(|at| Moment::new(at, now)),

@@ -21,7 +21,7 @@ use super::{page, see_other, words};
 use crate::app::{App, AppError, HostOverview, HostSeen, JobQuery, ListQuery};
 
 /// How it becomes known whether a credential may only append.
-const LEARNED: &str = "the first delete that the storage refuses makes it yes, and you can say it at once";
+const LEARNED: &str = "learned at the first delete that the storage refuses, or said by you";
 /// Rows of the lists that are only begun here.
 const BEGUN: u32 = 10;
 

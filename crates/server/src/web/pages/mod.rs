@@ -146,7 +146,11 @@ impl Pages {
                 *frame = visitor.frame.clone();
                 let form = Fields::parse(&ask.form().await?);
                 guard::check_form(&ask, &visitor.session, &form.secret("csrf"))?;
-                act(visitor, form, ask).await
+                let app = Arc::clone(&ask.state.app);
+                let answer = act(visitor, form, ask).await;
+                // Whoever changed something is led to a page that shows it.
+                app.look_anew();
+                answer
             }
         }
     }

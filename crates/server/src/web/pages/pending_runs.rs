@@ -13,7 +13,7 @@ use super::frame::{Frame, Tab, Visitor};
 use super::parts::{Moment, Pager, Prose};
 use super::table::{Route, act, look};
 use super::{ROWS, page, see_other};
-use crate::app::ListQuery;
+use crate::app::{App, ListQuery};
 use restic_manager_core::time::Timestamp;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -44,6 +44,8 @@ struct DropRun {
 struct Row {
     id: String,
     path: String,
+    /// Whether the attempt can be made now.
+    online: bool,
     group: String,
     host: String,
     host_href: String,
@@ -59,13 +61,14 @@ struct Row {
 }
 
 impl Row {
-    fn new(view: PendingRunView, now: Timestamp) -> Self {
+    fn new(app: &App, view: PendingRunView, now: Timestamp) -> Self {
         let run = view.run;
         let next = run.attempt + 1;
         let due = run.pending.map(|pending| pending.next_attempt_at);
         Self {
             id: run.id.to_string(),
             path: format!("/pending-runs/{}", run.id),
+            online: app.engine().dispatch().epoch(run.host_id).is_some(),
             group: view.group_name,
             host: view.host_name,
             host_href: format!("/hosts/{}", run.host_id),
@@ -88,7 +91,7 @@ async fn list(visitor: Visitor, ask: Ask) -> Answer {
     let listed = ask.state.app.pending_runs(None, None, &list).await?;
     let now = visitor.frame.now;
     let pager = pager("/pending-runs", &[], list.cursor.is_some(), listed.next_cursor.as_deref());
-    let rows = listed.items.into_iter().map(|view| Row::new(view, now)).collect();
+    let rows = listed.items.into_iter().map(|view| Row::new(&ask.state.app, view, now)).collect();
     page(StatusCode::OK, &PendingRuns { frame: visitor.frame.of(Tab::Jobs, "Pending runs"), rows, pager })
 }
 
@@ -102,7 +105,7 @@ async fn run(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
 async fn drop_form(visitor: Visitor, ask: Ask) -> Answer {
     let id: RunId = ask.id("id", "pending run")?;
     let view = ask.state.app.pending_run(id).await?;
-    let row = Row::new(view, visitor.frame.now);
+    let row = Row::new(&ask.state.app, view, visitor.frame.now);
     page(StatusCode::OK, &DropRun { frame: visitor.frame.of(Tab::Jobs, "Give up a run"), row })
 }
 

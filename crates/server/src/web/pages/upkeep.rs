@@ -74,6 +74,9 @@ impl Upkeep {
             Some(runner) if runner.seen.presence != Presence::Online => Some(Hold::HostOffline.sentence()),
             Some(runner) => match kind {
                 MaintenanceKind::Prune if runner.admin.is_none() => Some(Hold::AdminCredsRequired.sentence()),
+                MaintenanceKind::Forget if runner.append_only && runner.admin.is_none() => {
+                    Some(Hold::AdminCredsRequired.sentence())
+                }
                 MaintenanceKind::Prune if *check_errors => Some(Hold::CheckErrors.sentence()),
                 MaintenanceKind::Prune | MaintenanceKind::Forget | MaintenanceKind::Check => None,
             },
