@@ -50,6 +50,11 @@ struct House {
 
 impl House {
     fn new() -> Self {
+        Self::with_looks_good_for(0)
+    }
+
+    /// One whose looks over the fleet are good for so many milliseconds.
+    fn with_looks_good_for(millis: i64) -> Self {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let sessions = Arc::new(Sessions::default());
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(1_795_000_000_000)));
@@ -62,7 +67,8 @@ impl House {
             Arc::clone(&random),
         ));
         let shared_clock = Arc::clone(&clock) as Arc<dyn Clock>;
-        let app = Arc::new(App::new(store, Arc::clone(&engine), Arc::clone(&shared_clock), random));
+        let app = App::new(store, Arc::clone(&engine), Arc::clone(&shared_clock), random);
+        let app = Arc::new(app.with_glance_good_for(millis));
         let folder = tempfile::tempdir().unwrap();
         let bootstrap = BootstrapToken::of(&DataDir::open(folder.path()).unwrap());
         let bootstrap_token = bootstrap.ensure(&OsRandom).unwrap();

@@ -55,6 +55,30 @@ async fn a_host_is_renamed_labelled_and_limited_on_its_settings() {
 }
 
 #[tokio::test]
+async fn whoever_changes_something_sees_it_at_once_though_the_fleet_is_held_for_the_others() {
+    let house = House::with_looks_good_for(2_000);
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let path = format!("/hosts/{}/settings", fleet.host);
+    let shown = async || {
+        let html = browser.look("/").await.html;
+        part(&html, r#"class="name""#, "</a>").rsplit('>').next().unwrap().to_owned()
+    };
+    let rename = |name: &'static str| [("name", name), ("tags", "prod")];
+    assert!(browser.look("/").await.html.contains(">web1</a>"));
+    let patch = serde_json::from_value(serde_json::json!({"name": "web2"})).unwrap();
+    house.state.app.change_host(&fleet.caller, fleet.host, patch).await.unwrap();
+    assert!(browser.look("/").await.html.contains(">web1</a>"), "it is held: {}", shown().await);
+    assert_eq!(browser.send(&path, &rename("web3")).await.status, 303);
+    assert!(browser.look("/").await.html.contains(">web3</a>"), "{}", shown().await);
+    let patch = get(&format!("/api/hosts/{}", fleet.host)).method("PATCH").header("cookie", &browser.cookie);
+    let patch = patch.header("origin", ORIGIN).header("x-csrf-token", &browser.csrf);
+    let answer = house.answer(patch.json(&serde_json::json!({"name": "web4"}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.html);
+    assert!(browser.look("/").await.html.contains(">web4</a>"), "{}", shown().await);
+}
+
+#[tokio::test]
 async fn a_host_is_deleted_by_its_name_and_not_while_it_works() {
     let house = House::new();
     let browser = house.browser().await;
