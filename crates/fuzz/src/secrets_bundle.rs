@@ -35,25 +35,14 @@ pub(crate) fn run(data: &[u8]) -> bool {
     true
 }
 
-/// The reason of a refusal goes into logs: it may name a place, and the form, but no other word of the bundle.
+/// The reason of a refusal goes into logs: it names a place or the form, and no other word of the bundle.
 fn names_no_value(why: &str, raw: Option<&Value>) {
-    assert!(!why.is_empty());
-    let Some(Value::Object(fields)) = raw else { return };
-    let form = fields.get("form").and_then(Value::as_str).unwrap_or_default();
-    let beside = why.replace(&format!("{form:?}"), "");
-    for (_, value) in fields.iter().filter(|(name, _)| *name != "form") {
-        each_text(value, &mut |text| {
-            let named = text.len() >= 20 && beside.contains(text);
-            assert!(!named, "{why:?} says {text:?}");
-        });
+    let place: String = why.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+    let known = ["line , column ", "it is no UTF- from byte  on", "it is no object", "it names no form"];
+    if known.contains(&place.as_str()) {
+        return;
     }
-}
-
-fn each_text(value: &Value, look: &mut impl FnMut(&str)) {
-    match value {
-        Value::String(text) => look(text),
-        Value::Array(items) => items.iter().for_each(|item| each_text(item, look)),
-        Value::Object(fields) => fields.values().for_each(|field| each_text(field, look)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
+    let form = raw.and_then(|raw| raw["form"].as_str());
+    let too_old = form.map(|form| format!("it is of the form {form:?}; this agent is too old for it"));
+    assert_eq!(Some(why), too_old.as_deref());
 }

@@ -118,6 +118,10 @@ pub(super) fn read(plain: &[u8]) -> Result<Stored, String> {
     // Fields that are passed over are not looked into; a damaged file must not pass because of that.
     let plain = std::str::from_utf8(plain)
         .map_err(|error| format!("it is no UTF-8 from byte {} on", error.valid_up_to()))?;
+    // Read as a list of its fields an array would do as well.
+    if !plain.trim_start().starts_with('{') {
+        return Err("it is no object".to_owned());
+    }
     let Sound = serde_json::from_str(plain).map_err(wrong)?;
     let form: Form = serde_json::from_str(plain).map_err(wrong)?;
     match (form.form.as_deref(), form.repo_url) {
@@ -175,5 +179,12 @@ mod tests {
         for damaged in [r#""\ud83d""#, r#"{"\udd2d": 1}"#, r#"[{"a": ["\udd2d"]}]"#, "1e999"] {
             assert!(read(file(damaged).as_bytes()).is_err(), "{damaged}");
         }
+    }
+
+    #[test]
+    fn a_list_of_the_fields_is_no_file_of_secrets() {
+        let list = format!("[{FORM:?}, null, null, [], null]");
+        assert_eq!(read(list.as_bytes()).unwrap_err(), "it is no object");
+        assert_eq!(read(b" \n{}").unwrap_err(), "it names no form");
     }
 }
