@@ -39,6 +39,14 @@ mod tests {
     }
 
     #[test]
+    fn the_mixer_is_the_published_one() {
+        // The first numbers of SplitMix64 from the seed 1234567.
+        let seed = |n: u64| 1_234_567_u64.wrapping_add(n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let numbers = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423];
+        assert_eq!([1, 2, 3].map(|n| mixed(seed(n))), numbers);
+    }
+
+    #[test]
     fn delays_never_change_between_versions() {
         let hour = 3_600_000;
         let delays: Vec<u64> =

@@ -50,7 +50,8 @@ impl FromStr for Zone {
     fn from_str(name: &str) -> Result<Self, ZoneError> {
         let name = name.trim();
         let found = TimeZoneDatabase::bundled().get(name).ok();
-        match found.filter(|zone| !zone.is_unknown() && zone.iana_name().is_some()) {
+        // The zone that stands for an unknown one has no name of the database.
+        match found.filter(|zone| zone.iana_name().is_some()) {
             Some(zone) => Ok(Self(zone)),
             None => Err(ZoneError { name: quoted(name), example: probably_meant(name) }),
         }
@@ -114,8 +115,20 @@ mod tests {
             let zone: Zone = text.parse().unwrap();
             assert_eq!(zone.to_string(), name);
             assert_eq!(serde_json::to_string(&zone).unwrap(), format!("\"{name}\""));
+            assert_eq!(format!("{zone:?}"), format!("Zone(\"{name}\")"));
         }
         assert_eq!("UTC".parse::<Zone>().unwrap(), Zone::UTC);
+    }
+
+    #[test]
+    fn zones_have_the_hashes_of_their_names() {
+        let hash = |zone: &str| {
+            let mut hasher = std::hash::DefaultHasher::new();
+            zone.parse::<Zone>().unwrap().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash("europe/berlin"), hash("Europe/Berlin"));
+        assert_ne!(hash("Europe/Berlin"), hash("UTC"));
     }
 
     #[test]
