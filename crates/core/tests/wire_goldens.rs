@@ -404,6 +404,18 @@ fn a_message_names_the_job_that_its_text_names() {
 }
 
 #[test]
+fn a_command_is_of_the_kind_that_its_text_says() {
+    let mut kinds = BTreeSet::new();
+    for (name, message) in from_servers() {
+        let ServerMessage::CommandRun(command) = message else { continue };
+        let text = serde_json::to_value(&command.spec).unwrap();
+        assert_eq!(text["kind"], command.spec.kind().as_str(), "{name}");
+        kinds.insert(command.spec.kind());
+    }
+    assert_eq!(kinds.len(), 7);
+}
+
+#[test]
 fn every_golden_file_belongs_to_a_message_that_is_tested() {
     let agents = from_agents().into_iter().map(|(name, ..)| format!("agent.{name}.json"));
     let servers = from_servers().into_iter().map(|(name, _)| format!("server.{name}.json"));

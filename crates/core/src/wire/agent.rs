@@ -354,3 +354,53 @@ impl JobFinished {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    #[test]
+    fn a_fresh_agent_holds_nothing_and_says_who_it_is() {
+        let versions = AgentVersions {
+            agent: "0.1.0".into(),
+            restic: None,
+            restic_problem: Some("it is not there".into()),
+            os: "linux".into(),
+            arch: "x86_64".into(),
+        };
+        let spool = SpoolId::mint(NOW, [1; 10]);
+        let hello = Hello::fresh("a machine", "web1", versions.clone(), spool, NOW);
+        assert_eq!((hello.machine_id.as_str(), hello.os_hostname.as_str()), ("a machine", "web1"));
+        assert_eq!((&hello.versions, hello.spool_id, hello.clock), (&versions, spool, NOW));
+        assert_eq!(hello.first_seq, hello.last_seq + 1, "it holds no message");
+        assert!(hello.running_jobs.is_empty() && hello.spooled_jobs.is_empty() && hello.claims.is_empty());
+        assert_eq!((hello.protocol, hello.schedule_version), (crate::wire::PROTOCOL, 0));
+    }
+
+    #[test]
+    fn the_end_of_a_job_says_what_its_outcome_says() {
+        let job_id = JobId::mint(NOW, [1; 10]);
+        for (class, state) in [
+            (OutcomeClass::Ok, FinalState::Succeeded),
+            (OutcomeClass::Partial, FinalState::Warning),
+            (OutcomeClass::Locked, FinalState::Failed),
+            (OutcomeClass::Cancelled, FinalState::Cancelled),
+        ] {
+            let outcome = Outcome {
+                class,
+                message: "what happened".into(),
+                hint: Some("what to do".into()),
+                unreadable_items: 0,
+            };
+            let finished = JobFinished::of(job_id, &outcome, NOW);
+            assert_eq!((finished.job_id, finished.at), (job_id, NOW));
+            assert_eq!((finished.class, finished.state), (class, state));
+            assert_eq!((finished.message, finished.hint), (outcome.message, outcome.hint));
+            assert_eq!((finished.exit_code, finished.run), (None, None));
+        }
+        let started = JobStarted::new(job_id, NOW);
+        assert_eq!(started, JobStarted { job_id, at: NOW, run: None });
+    }
+}
