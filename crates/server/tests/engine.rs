@@ -7,13 +7,13 @@ mod house;
 use std::sync::Arc;
 
 use house::*;
-use restic_manager_core::api::ScheduleWrite;
+use restic_manager_core::api::{Presence, ScheduleWrite};
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::*;
-use restic_manager_server::app::{App, FleetQuery, ListQuery};
+use restic_manager_server::app::{App, FleetQuery, HostQuery, ListQuery};
 use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::HelloRefused;
 use restic_manager_server::random::Random;
@@ -440,5 +440,37 @@ async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_tha
     assert_eq!((hosts().await, names().await.len()), (4, 4));
     house.host("web5").await;
     house.clock.advance(1_000);
-    assert_eq!((hosts().await, names().await.len()), (5, 5));
+    assert_eq!(names().await.len(), 5, "no longer than the look");
+}
+
+#[tokio::test]
+async fn who_comes_and_who_goes_is_told_apart_at_once_though_a_look_is_good_for_long() {
+    let house = House::new();
+    let app = App::new(
+        Arc::clone(&house.store),
+        Arc::clone(&house.engine),
+        Arc::clone(&house.clock) as Arc<dyn Clock>,
+        Arc::clone(&house.random) as Arc<dyn Random>,
+    );
+    let app = app.with_glance_good_for(HOUR);
+    let named = async |state| {
+        let query = HostQuery { state: Some(state), ..HostQuery::default() };
+        let page = app.hosts(&query, &ListQuery::default()).await.unwrap();
+        page.items.iter().map(|view| view.host.name.to_string()).collect::<Vec<_>>()
+    };
+    let (web, db) = (house.host("web").await, house.host("db").await);
+    assert_eq!(named(Presence::NeverSeen).await, ["db", "web"]);
+    for (host, life) in [(&web, 1), (&db, 2)] {
+        let spool = SpoolId::mint(house.clock.now(), [life; 10]);
+        house.connect(host, &house.hello(host, spool)).await;
+    }
+    assert_eq!(named(Presence::Online).await, ["db", "web"]);
+    assert!(named(Presence::Offline).await.is_empty());
+    house.leave(&web);
+    assert_eq!(
+        (named(Presence::Offline).await, named(Presence::Online).await),
+        (vec!["web".into()], vec!["db".into()])
+    );
+    house.leave(&db);
+    assert_eq!(named(Presence::Offline).await, ["db", "web"]);
 }
