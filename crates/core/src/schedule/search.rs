@@ -91,3 +91,30 @@ const fn seconds(at: Timestamp) -> i64 {
 const fn timestamp(second: i64) -> Timestamp {
     Timestamp::from_millis(second * SECOND)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slot_at_the_end_of_a_stretch_of_a_second_counts() {
+        let daily: CronExpr = "0 3 * * *".parse().unwrap();
+        let slot = daily.next_after(&Zone::UTC, Timestamp::from_millis(0)).unwrap();
+        assert_eq!(daily.count_between(&Zone::UTC, slot - 1, slot), 1);
+        assert_eq!(daily.count_between(&Zone::UTC, slot, slot), 0);
+        assert_eq!(daily.count_between(&Zone::UTC, slot, slot - 1), 0);
+    }
+    #[test]
+    fn at_a_clock_change_the_newest_slot_is_that_of_the_wall_clock() {
+        let at = |text: &str| timestamp(text.parse::<jiff::Timestamp>().unwrap().as_second());
+        let berlin: Zone = "Europe/Berlin".parse().unwrap();
+        let skipped: CronExpr = "30 2 * * *".parse().unwrap();
+        let change = at("2024-03-31T01:00:00Z");
+        assert_eq!(skipped.prev_at_or_before(&berlin, change), Some(change));
+        assert_eq!(skipped.count_between(&berlin, change - 1, change), 1);
+        // Clocks go back before they ever show three.
+        let three: CronExpr = "0 3 * * *".parse().unwrap();
+        let before = three.prev_at_or_before(&berlin, at("2024-10-27T01:10:00Z"));
+        assert_eq!(before, Some(at("2024-10-26T01:00:00Z")));
+    }
+}

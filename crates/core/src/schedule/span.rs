@@ -185,6 +185,15 @@ mod tests {
         assert_eq!(slots("15 4 * * *", zone), [4 * 3_600 + 30 * 60]);
         assert_eq!(slots("45 4 * * *", zone), [4 * 3_600 + 45 * 60]);
     }
+
+    #[test]
+    fn what_was_seen_hours_before_a_gap_is_not_made_up_for_by_it() {
+        // At 06:00 back to 03:00, then two hours later, at 05:00, on to 08:00.
+        let zone = "AAA0BBB3,J100/6,J100/5";
+        assert_eq!(slots("30 5 * * *", zone), [5 * 3_600 + 30 * 60]);
+        assert_eq!(slots("30 7 * * *", zone), [8 * 3_600]);
+    }
+
     #[test]
     fn a_gap_some_hours_after_a_repeat_makes_up_for_its_own_minutes_only() {
         // At 02:00 back to 01:00, then at 12:00 on to 13:00; in between the wall clock is an hour behind UTC.
