@@ -437,10 +437,19 @@ async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_tha
     app.look_anew();
     assert_eq!(names().await, ["web1", "web2", "web3"]);
     house.host("web4").await;
-    assert_eq!((hosts().await, names().await.len()), (4, 4));
-    house.host("web5").await;
+    assert_eq!((hosts().await, names().await.len()), (3, 3));
     house.clock.advance(1_000);
-    assert_eq!(names().await.len(), 5, "no longer than the look");
+    assert_eq!(names().await.len(), 4, "no longer than the look");
+    house.clock.advance(1_000);
+    assert_eq!(hosts().await, 4);
+    house.host("web5").await;
+    assert_eq!(names().await.len(), 4, "what was asked for is read with the look, so that nobody waits");
+    for _ in 0..2 {
+        house.clock.advance(1_000);
+        assert_eq!(hosts().await, 5);
+    }
+    house.host("web6").await;
+    assert_eq!(names().await.len(), 6, "and no longer once nobody asks");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use restic_manager_core::api::{FleetStatus, HostView, JobView, Page, Presence, StatsDay};
@@ -88,10 +89,16 @@ struct Looked {
     at: Timestamp,
     glance: Arc<FleetGlance>,
     /// A few, of whatever fleet.
-    pages: Mutex<Vec<(FleetQuery, ListQuery, HeldPage)>>,
+    pages: Mutex<Vec<(FleetQuery, ListQuery, Arc<HeldPage>)>>,
 }
 
-type HeldPage = Arc<OnceCell<Arc<Page<FleetRow>>>>;
+/// A page of the fleet, once it is read.
+#[derive(Debug, Default)]
+struct HeldPage {
+    page: OnceCell<Arc<Page<FleetRow>>>,
+    /// Whether somebody asked for it since the look.
+    asked: AtomicBool,
+}
 
 /// How many pages are held at most.
 const HELD_PAGES: usize = 64;
@@ -118,7 +125,7 @@ impl LastGlance {
 
 impl Looked {
     /// The place of a page; none when it is not held because so many others are.
-    fn page(&self, query: &FleetQuery, list: &ListQuery) -> Option<HeldPage> {
+    fn page(&self, query: &FleetQuery, list: &ListQuery) -> Option<Arc<HeldPage>> {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((.., held)) = pages.iter().find(|(of, part, _)| of == query && part == list) {
             return Some(Arc::clone(held));
@@ -126,9 +133,16 @@ impl Looked {
         if pages.len() >= HELD_PAGES {
             return None;
         }
-        let held = HeldPage::default();
+        let held = Arc::new(HeldPage::default());
         pages.push((query.clone(), list.clone(), Arc::clone(&held)));
         Some(held)
+    }
+
+    /// The pages that somebody asked for.
+    fn asked_for(&self) -> Vec<(FleetQuery, ListQuery)> {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = pages.iter().filter(|(.., held)| held.asked.load(Ordering::Relaxed));
+        asked.map(|(query, list, _)| (query.clone(), list.clone())).collect()
     }
 }
 
@@ -141,20 +155,24 @@ impl App {
     ///
     /// When the store fails.
     pub async fn glance(&self) -> Result<Arc<FleetGlance>, AppError> {
+        Ok(Arc::clone(&self.looked().await?.glance))
+    }
+
+    async fn looked(&self) -> Result<Arc<Looked>, AppError> {
         let held = &self.last_glance;
         let now = self.clock.now();
         let _turn = match held.last() {
-            Some(last) if held.is_good(last.at, now) => return Ok(Arc::clone(&last.glance)),
+            Some(last) if held.is_good(last.at, now) => return Ok(last),
             // Somebody looks already: an answer a little older is better than to wait.
             Some(last) if now.millis_since(last.at) < 10 * held.good_for => match held.turn.try_lock() {
                 Ok(turn) => turn,
-                Err(_) => return Ok(Arc::clone(&last.glance)),
+                Err(_) => return Ok(last),
             },
             Some(_) | None => held.turn.lock().await,
         };
         match held.good(self.clock.now()) {
-            Some(looked) => Ok(Arc::clone(&looked.glance)),
-            None => self.look_and_keep().await,
+            Some(looked) => Ok(looked),
+            None => self.look_and_keep(held.last()).await,
         }
     }
 
@@ -170,7 +188,7 @@ impl App {
         let _turn = held.turn.lock().await;
         match held.last() {
             Some(looked) if looked.at > at => Ok(Arc::clone(&looked.glance)),
-            Some(_) | None => self.look_and_keep().await,
+            Some(_) | None => Ok(Arc::clone(&self.look_and_keep(None).await?.glance)),
         }
     }
 
@@ -179,14 +197,24 @@ impl App {
         *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Looks, by whoever holds the turn.
-    async fn look_and_keep(&self) -> Result<Arc<FleetGlance>, AppError> {
+    /// Looks, by whoever holds the turn, and reads anew the pages that were asked for since the look `before`: until that is done the others
+    /// are answered by it, so that nobody else waits.
+    async fn look_and_keep(&self, before: Option<Arc<Looked>>) -> Result<Arc<Looked>, AppError> {
         // What happens while one looks may not have been seen.
         let at = self.clock.now();
         let glance = Arc::new(self.look().await?);
-        let looked = Looked { at, glance: Arc::clone(&glance), pages: Mutex::default() };
-        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(looked));
-        Ok(glance)
+        let looked = Arc::new(Looked { at, glance, pages: Mutex::default() });
+        let passable = before.filter(|before| at.millis_since(before.at) < 10 * self.last_glance.good_for);
+        for (query, list) in passable.iter().flat_map(|before| before.asked_for()) {
+            if let Some(held) = looked.page(&query, &list) {
+                // A page that cannot be read is told to whoever asks for it.
+                let read =
+                    async || self.read_fleet(&query, &list, &looked.glance.failing).await.map(Arc::new);
+                let _: Result<_, AppError> = held.page.get_or_try_init(read).await;
+            }
+        }
+        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&looked));
+        Ok(looked)
     }
 
     /// Hosts by name, each with all that its line says: a fixed number of reads for a page of whatever length.
@@ -197,16 +225,27 @@ impl App {
     ///
     /// A limit out of bounds, or a fault of the store.
     pub async fn fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Arc<Page<FleetRow>>, AppError> {
-        let looked = self.last_glance.good(self.clock.now());
-        let read = async || self.read_fleet(query, list).await.map(Arc::new);
-        match looked.and_then(|looked| looked.page(query, list)) {
-            Some(held) => held.get_or_try_init(read).await.cloned(),
-            None => read().await,
+        if self.last_glance.good_for <= 0 {
+            let failing = match query.standing {
+                Some(Standing::Failing) => self.look().await?.failing,
+                Some(Standing::Contact(_) | Standing::Busy) | None => BTreeSet::new(),
+            };
+            return Ok(Arc::new(self.read_fleet(query, list, &failing).await?));
         }
+        let looked = self.looked().await?;
+        let read = async || self.read_fleet(query, list, &looked.glance.failing).await.map(Arc::new);
+        let Some(held) = looked.page(query, list) else { return read().await };
+        held.asked.store(true, Ordering::Relaxed);
+        held.page.get_or_try_init(read).await.cloned()
     }
 
-    async fn read_fleet(&self, query: &FleetQuery, list: &ListQuery) -> Result<Page<FleetRow>, AppError> {
-        let filter = self.host_filter(query).await?;
+    async fn read_fleet(
+        &self,
+        query: &FleetQuery,
+        list: &ListQuery,
+        failing: &BTreeSet<HostId>,
+    ) -> Result<Page<FleetRow>, AppError> {
+        let filter = self.host_filter(query, failing).await?;
         let listed = self.store.hosts(&filter, list.request()?).await?;
         let ids: Vec<HostId> = listed.items.iter().map(|host| host.id).collect();
         let mut views = self.host_views(&listed.items).await?;
@@ -246,13 +285,17 @@ impl App {
         Ok(self.store.job_days(of, kind, within).await?)
     }
 
-    async fn host_filter(&self, query: &FleetQuery) -> Result<HostFilter, AppError> {
+    async fn host_filter(
+        &self,
+        query: &FleetQuery,
+        failing: &BTreeSet<HostId>,
+    ) -> Result<HostFilter, AppError> {
         let filter = HostFilter { text: query.q.clone(), tag: query.tag.clone(), ..HostFilter::default() };
         Ok(match query.standing {
             None => filter,
             Some(Standing::Contact(presence)) => self.in_contact(presence, filter).await?,
             Some(Standing::Failing) => {
-                let failing = self.glance().await?.failing.iter().copied().collect();
+                let failing = failing.iter().copied().collect();
                 HostFilter { among: Some(failing), ..filter }
             }
             Some(Standing::Busy) => HostFilter { among: Some(self.store.busy_hosts().await?), ..filter },
