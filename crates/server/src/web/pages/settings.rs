@@ -12,17 +12,20 @@ use super::super::answer::with_cookie;
 use super::super::ask::Ask;
 use super::super::routes::auth::{cookie_of, new_password};
 use super::super::table::Answer;
-use super::fields::Fields;
+use super::fields::{Fields, address};
 use super::fleet::pager;
 use super::form::Form;
 use super::frame::{Frame, Tab, Visitor};
 use super::parts::{Mark, Moment, Pager, Tone};
 use super::table::{Route, act, look};
 use super::{ROWS, page, see_other, words};
-use crate::app::{ErrorKind, ListQuery};
+use crate::app::{AppError, ErrorKind, ListQuery};
 
 /// Where a browser goes once its password is changed.
 const CHANGED: &str = "/settings?done=password";
+
+/// Of how many tokens the name is looked for at a time.
+const WHOLE: u32 = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -46,6 +49,8 @@ struct Settings {
     draft: Draft,
     made: Option<TokenResponse>,
     tokens: Vec<TokenLine>,
+    /// The name that was typed to revoke one of them.
+    confirm: Form,
     pager: Pager,
 }
 
@@ -70,6 +75,7 @@ struct Besides {
     password: Form,
     draft: Draft,
     made: Option<TokenResponse>,
+    confirm: Form,
 }
 
 struct TokenLine {
@@ -79,6 +85,8 @@ struct TokenLine {
     used: Moment,
     ends: Moment,
     revoke_path: Option<String>,
+    /// The field in which its name is typed before that.
+    field: String,
 }
 
 async fn settings(visitor: Visitor, ask: Ask) -> Answer {
@@ -146,10 +154,36 @@ async fn make(visitor: Visitor, form: Fields, ask: Ask) -> Answer {
     show(visitor, &ask, Besides { status, draft, ..Besides::default() }).await
 }
 
-async fn revoke(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
+/// Revokes a token, once its name was typed.
+async fn revoke(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let id: TokenId = ask.id("id", "API token")?;
+    let name = name_of(&visitor, &ask, id).await?;
+    if fields.text("typed") != name.as_str() {
+        let confirm = Form::unconfirmed(&field_of(id), fields.text("typed"), name.as_str());
+        return show(visitor, &ask, Besides { status: confirm.status(), confirm, ..Besides::default() })
+            .await;
+    }
     ask.state.accounts.revoke_token(&visitor.caller, id).await?;
     Ok(see_other("/settings"))
+}
+
+fn field_of(id: TokenId) -> String {
+    format!("revoke-{id}")
+}
+
+/// What a token of the visitor's is for.
+async fn name_of(visitor: &Visitor, ask: &Ask, id: TokenId) -> Result<DisplayName, AppError> {
+    let mut list = ListQuery { limit: Some(WHOLE), cursor: None };
+    loop {
+        let listed = ask.state.accounts.tokens(&visitor.caller, &list).await?;
+        if let Some(info) = listed.items.into_iter().find(|info| info.id == id) {
+            return Ok(info.name);
+        }
+        list.cursor = listed.next_cursor;
+        if list.cursor.is_none() {
+            return Err(AppError::not_found("API token", id));
+        }
+    }
 }
 
 /// What the form asks for, or what is wrong with its name and its days.
@@ -164,7 +198,7 @@ fn request(form: &Fields) -> Result<TokenRequest, (Option<String>, Option<String
 }
 
 async fn show(visitor: Visitor, ask: &Ask, besides: Besides) -> Answer {
-    let Besides { status, password, draft, made } = besides;
+    let Besides { status, password, draft, made, confirm } = besides;
     let fields = Fields::parse(ask.query_text().as_bytes());
     let now = visitor.frame.now;
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
@@ -178,14 +212,15 @@ async fn show(visitor: Visitor, ask: &Ask, besides: Besides) -> Answer {
             password,
             draft,
             made,
-            tokens: listed.items.iter().map(|info| token_line(info, now)).collect(),
+            confirm,
+            tokens: listed.items.iter().map(|info| token_line(info, fields.text("cursor"), now)).collect(),
             pager: pager("/settings", &[], list.cursor.is_some(), listed.next_cursor.as_deref()),
             frame: visitor.frame.of(Tab::Settings, "Settings"),
         },
     )
 }
 
-fn token_line(info: &TokenInfo, now: Timestamp) -> TokenLine {
+fn token_line(info: &TokenInfo, cursor: &str, now: Timestamp) -> TokenLine {
     let (state, good) = match info.revoked_at {
         Some(_) => (Mark::new(Tone::Off, "revoked"), false),
         None if now >= info.expires_at => (Mark::new(Tone::Off, "expired"), false),
@@ -197,6 +232,8 @@ fn token_line(info: &TokenInfo, now: Timestamp) -> TokenLine {
         made: Moment::new(info.created_at, now),
         used: Moment::or(info.last_used_at, now, "never"),
         ends: Moment::new(info.revoked_at.unwrap_or(info.expires_at), now),
-        revoke_path: good.then(|| format!("/settings/tokens/{}/revoke", info.id)),
+        revoke_path: good
+            .then(|| address(&format!("/settings/tokens/{}/revoke", info.id), &[("cursor", cursor)])),
+        field: field_of(info.id),
     }
 }

@@ -466,7 +466,14 @@ async fn a_token_is_shown_once_and_can_be_revoked() {
     let listed = browser.look("/settings").await.html;
     assert!(!listed.contains("rmt_") || !listed.contains("shown this once"));
     let path = part(&listed, "/settings/tokens/", "/revoke").to_owned();
-    let revoked = browser.send(&path, &[]).await;
+    let typo = browser.send(&path, &[("typed", "scrip")]).await;
+    let asked = part(&typo.html, r#"<details class="ask" open>"#, "</details>");
+    assert!(typo.status == 422 && asked.contains("the name is “script”"), "{}", typo.html);
+    assert!(browser.look("/settings").await.html.contains(&path), "it is still good");
+    let host = Fleet::new(&house, "web1").await.host;
+    let stranger = path.replace(path.rsplit('/').nth(1).unwrap(), &host.to_string());
+    assert_eq!(browser.send(&stranger, &[("typed", "script")]).await.status, 404);
+    let revoked = browser.send(&path, &[("typed", "script")]).await;
     assert_eq!((revoked.status, revoked.to.as_deref()), (303, Some("/settings")));
     let listed = browser.look("/settings").await.html;
     assert!(listed.contains("revoked") && !listed.contains("/revoke\""));
