@@ -4,7 +4,7 @@
 
 mod house;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use house::*;
 use restic_manager_core::api::{Presence, ScheduleWrite};
@@ -17,7 +17,7 @@ use restic_manager_server::app::{App, FleetQuery, HostQuery, ListQuery};
 use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::HelloRefused;
 use restic_manager_server::random::Random;
-use restic_manager_store::{AuditFilter, PageRequest};
+use restic_manager_store::{AuditFilter, MemoryStore, PageRequest, Store, delegate_store};
 
 #[tokio::test]
 async fn hello_brings_welcome_first_then_credentials_and_the_plan() {
@@ -482,4 +482,40 @@ async fn who_comes_and_who_goes_is_told_apart_at_once_though_a_look_is_good_for_
     );
     house.leave(&db);
     assert_eq!(named(Presence::Offline).await, ["db", "web"]);
+}
+
+/// A store that says before each verb that what was seen of the fleet counts no more, once.
+struct Interrupting {
+    inner: Arc<dyn Store>,
+    app: OnceLock<Weak<App>>,
+}
+
+impl Interrupting {
+    fn interrupt(&self, verb: &'static str) {
+        if verb == "unmended"
+            && let Some(app) = self.app.get().and_then(Weak::upgrade)
+        {
+            app.look_anew();
+        }
+    }
+}
+
+delegate_store!(Interrupting => inner before interrupt: Accounts, Audit, Fleet, Glance, Maintenance, Meta, PendingHosts, PendingRuns, Plans, Reports, Work);
+
+#[tokio::test]
+async fn what_a_look_saw_while_somebody_changed_something_is_not_kept() {
+    let store = Arc::new(Interrupting { inner: Arc::new(MemoryStore::new()), app: OnceLock::new() });
+    let house = House::over(Arc::clone(&store) as Arc<dyn Store>);
+    let app = App::new(
+        Arc::clone(&house.store),
+        Arc::clone(&house.engine),
+        Arc::clone(&house.clock) as Arc<dyn Clock>,
+        Arc::clone(&house.random) as Arc<dyn Random>,
+    );
+    let app = Arc::new(app.with_glance_good_for(HOUR));
+    let hosts = async || app.glance().await.unwrap().status.hosts;
+    store.app.set(Arc::downgrade(&app)).unwrap();
+    assert_eq!(hosts().await, 0);
+    house.host("web").await;
+    assert_eq!(hosts().await, 1, "the look that was interrupted is not held for an hour");
 }

@@ -78,9 +78,16 @@ pub struct FleetRepo {
 #[derive(Debug, Default)]
 pub(super) struct LastGlance {
     good_for: i64,
-    last: RwLock<Option<Arc<Looked>>>,
+    last: RwLock<Last>,
     /// Held by whoever looks.
     turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    looked: Option<Arc<Looked>>,
+    /// How often somebody said that what was seen counts no more.
+    revoked: u64,
 }
 
 /// What was seen by a look, and the pages of the fleet that were read since then.
@@ -115,7 +122,26 @@ impl LastGlance {
     }
 
     fn last(&self) -> Option<Arc<Looked>> {
-        self.last.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.read().unwrap_or_else(PoisonError::into_inner).looked.clone()
+    }
+
+    fn revoked(&self) -> u64 {
+        self.last.read().unwrap_or_else(PoisonError::into_inner).revoked
+    }
+
+    /// What was seen counts no more, and neither does what a look sees that goes on right now.
+    fn revoke(&self) {
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        last.looked = None;
+        last.revoked += 1;
+    }
+
+    /// Keeps what was seen, unless it was revoked meanwhile.
+    fn keep(&self, looked: &Arc<Looked>, revoked: u64) {
+        let mut last = self.last.write().unwrap_or_else(PoisonError::into_inner);
+        if last.revoked == revoked {
+            last.looked = Some(Arc::clone(looked));
+        }
     }
 
     fn good(&self, now: Timestamp) -> Option<Arc<Looked>> {
@@ -194,14 +220,14 @@ impl App {
 
     /// What was seen counts no more: for whoever has just changed something, and looks at once.
     pub fn look_anew(&self) {
-        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = None;
+        self.last_glance.revoke();
     }
 
     /// Looks, by whoever holds the turn, and reads anew the pages that were asked for since the look `before`: until that is done the others
     /// are answered by it, so that nobody else waits.
     async fn look_and_keep(&self, before: Option<Arc<Looked>>) -> Result<Arc<Looked>, AppError> {
         // What happens while one looks may not have been seen.
-        let at = self.clock.now();
+        let (at, revoked) = (self.clock.now(), self.last_glance.revoked());
         let glance = Arc::new(self.look().await?);
         let looked = Arc::new(Looked { at, glance, pages: Mutex::default() });
         let passable = before.filter(|before| at.millis_since(before.at) < 10 * self.last_glance.good_for);
@@ -213,7 +239,7 @@ impl App {
                 let _: Result<_, AppError> = held.page.get_or_try_init(read).await;
             }
         }
-        *self.last_glance.last.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&looked));
+        self.last_glance.keep(&looked, revoked);
         Ok(looked)
     }
 
