@@ -492,7 +492,7 @@ struct Interrupting {
 
 impl Interrupting {
     fn interrupt(&self, verb: &'static str) {
-        if verb == "unmended"
+        if verb == "Glance::unmended"
             && let Some(app) = self.app.get().and_then(Weak::upgrade)
         {
             app.look_anew();
