@@ -405,16 +405,21 @@ async fn no_secret_reaches_the_audit_log_or_an_answer() {
     assert!(text.contains("rest:http://127.0.0.1:8000/r/"));
 }
 
-#[tokio::test]
-async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_that_something_happened() {
-    let house = House::new();
+/// A façade whose looks over the fleet are good for so many milliseconds.
+fn looking(house: &House, millis: i64) -> App {
     let app = App::new(
         Arc::clone(&house.store),
         Arc::clone(&house.engine),
         Arc::clone(&house.clock) as Arc<dyn Clock>,
         Arc::clone(&house.random) as Arc<dyn Random>,
     );
-    let app = app.with_glance_good_for(1_000);
+    app.with_glance_good_for(millis)
+}
+
+#[tokio::test]
+async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_that_something_happened() {
+    let house = House::new();
+    let app = looking(&house, 1_000);
     let hosts = async || app.glance().await.unwrap().status.hosts;
     assert_eq!(hosts().await, 0);
     house.host("web1").await;
@@ -455,13 +460,7 @@ async fn a_look_over_the_fleet_is_good_for_a_while_but_not_for_whoever_knows_tha
 #[tokio::test]
 async fn who_comes_and_who_goes_is_told_apart_at_once_though_a_look_is_good_for_long() {
     let house = House::new();
-    let app = App::new(
-        Arc::clone(&house.store),
-        Arc::clone(&house.engine),
-        Arc::clone(&house.clock) as Arc<dyn Clock>,
-        Arc::clone(&house.random) as Arc<dyn Random>,
-    );
-    let app = app.with_glance_good_for(HOUR);
+    let app = looking(&house, HOUR);
     let named = async |state| {
         let query = HostQuery { state: Some(state), ..HostQuery::default() };
         let page = app.hosts(&query, &ListQuery::default()).await.unwrap();
@@ -484,7 +483,7 @@ async fn who_comes_and_who_goes_is_told_apart_at_once_though_a_look_is_good_for_
     assert_eq!(named(Presence::Offline).await, ["db", "web"]);
 }
 
-/// A store that says before each verb that what was seen of the fleet counts no more, once.
+/// A store in the middle of whose look over the fleet somebody says that what was seen counts no more.
 struct Interrupting {
     inner: Arc<dyn Store>,
     app: OnceLock<Weak<App>>,
@@ -506,13 +505,7 @@ delegate_store!(Interrupting => inner before interrupt: Accounts, Audit, Fleet, 
 async fn what_a_look_saw_while_somebody_changed_something_is_not_kept() {
     let store = Arc::new(Interrupting { inner: Arc::new(MemoryStore::new()), app: OnceLock::new() });
     let house = House::over(Arc::clone(&store) as Arc<dyn Store>);
-    let app = App::new(
-        Arc::clone(&house.store),
-        Arc::clone(&house.engine),
-        Arc::clone(&house.clock) as Arc<dyn Clock>,
-        Arc::clone(&house.random) as Arc<dyn Random>,
-    );
-    let app = Arc::new(app.with_glance_good_for(HOUR));
+    let app = Arc::new(looking(&house, HOUR));
     let hosts = async || app.glance().await.unwrap().status.hosts;
     store.app.set(Arc::downgrade(&app)).unwrap();
     assert_eq!(hosts().await, 0);

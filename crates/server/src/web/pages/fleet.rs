@@ -211,3 +211,27 @@ fn wrong(attention: &Attention, now: Timestamp) -> Wrong {
         since: Moment::or(attention.since, now, ""),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_that_failed_comes_before_a_machine_that_may_only_sleep() {
+        let attention = |code: &str| Attention {
+            code: code.to_owned(),
+            subject_kind: "job".to_owned(),
+            subject_id: String::new(),
+            message: String::new(),
+            hint: String::new(),
+            since: None,
+        };
+        let mut codes =
+            ["never_seen", "job_warning", "host_offline", "job_quiet", "restic_missing", "job_failed"];
+        codes.sort_by_key(|code| rank(&attention(code)));
+        assert_eq!(
+            codes,
+            ["job_failed", "restic_missing", "job_quiet", "host_offline", "job_warning", "never_seen"]
+        );
+    }
+}
