@@ -5,6 +5,7 @@ use restic_manager_store::Effect;
 
 use super::views::{Fleet, foreign_lock, part};
 use super::*;
+use crate::engine::SessionHandle;
 
 impl Fleet<'_> {
     /// The agent meets a lock of somebody else.
@@ -14,6 +15,28 @@ impl Fleet<'_> {
         let stats = RepoStats { locks: Some(vec![lock]), locks_seen_at: Some(now), ..RepoStats::default() };
         self.says(Effect::Stats { repo_id: self.repo, restic_id: None, stats }).await;
     }
+}
+
+#[tokio::test]
+async fn forget_waits_for_the_admin_credential_where_the_everyday_one_may_only_append() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let fleet = Fleet::new(&house, "web1").await;
+    let (outgoing, _messages) = tokio::sync::mpsc::channel(4);
+    let (closing, _ends) = tokio::sync::mpsc::unbounded_channel();
+    house.state.sockets.sessions.insert(fleet.host, SessionHandle::new(1, outgoing, closing));
+    let forget = async || {
+        let page = browser.look(&format!("/repos/{}", fleet.repo)).await.html;
+        part(&page, "/run/forget", "</td>").to_owned()
+    };
+    assert!(!forget().await.contains("disabled"), "{}", forget().await);
+    let tie = format!("/hosts/{}/attachments/{}", fleet.host, fleet.repo);
+    assert_eq!(browser.send(&tie, &[("role", "primary"), ("append_only", "yes")]).await.status, 303);
+    let told = forget().await;
+    assert!(told.contains("disabled") && told.contains(r#"id="blocked-forget""#), "{told}");
+    let admin = [("url", "/srv/admin"), ("password", "planted-admin-password")];
+    assert_eq!(browser.send(&format!("/repos/{}/admin", fleet.repo), &admin).await.status, 303);
+    assert!(!forget().await.contains("disabled"), "{}", forget().await);
 }
 
 #[tokio::test]
