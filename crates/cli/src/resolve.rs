@@ -19,12 +19,14 @@ pub(crate) enum ResolveError {
     Unknown { kind: Kind, wanted: String, near: Vec<String> },
     #[error("`{wanted}` names {} of the {kind}s", ids.len())]
     Ambiguous { kind: Kind, wanted: String, ids: Vec<String> },
+    #[error("host `{host}` is not attached to repository `{repo}`")]
+    Unattached { host: String, repo: String },
 }
 
 impl ResolveError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Unknown { .. } | Self::Ambiguous { .. } => Exit::NotFound,
+            Self::Unknown { .. } | Self::Ambiguous { .. } | Self::Unattached { .. } => Exit::NotFound,
         }
     }
 
@@ -37,6 +39,11 @@ impl ResolveError {
                 format!("did you mean {}? All of them: rmctl {}", near.join(" or "), kind.listing())
             }
             Self::Ambiguous { ids, .. } => format!("use one of the ids: {}", ids.join(", ")),
+            Self::Unattached { host, repo } => {
+                format!(
+                    "attach it, to back up nothing if so: rmctl host attach {host} {repo} --role maintenance"
+                )
+            }
         }
     }
 }
@@ -120,13 +127,18 @@ impl Client {
         if is_id(wanted) {
             return Ok(wanted.to_owned());
         }
-        let some = named(&self.all(&Route::new(["hosts"]).with("q", Some(wanted)))?)?;
-        match pick(Kind::Host, wanted, &some) {
+        self.by_name(Kind::Host, "hosts", wanted)
+    }
+
+    /// The id behind a name in a list that can be searched.
+    fn by_name(&self, kind: Kind, list: &str, wanted: &str) -> Result<String, CliError> {
+        let some = named(&self.all(&Route::new([list]).with("q", Some(wanted)))?)?;
+        match pick(kind, wanted, &some) {
             Ok(named) => Ok(named.id),
-            Err(e @ ResolveError::Ambiguous { .. }) => Err(e.into()),
+            Err(e @ (ResolveError::Ambiguous { .. } | ResolveError::Unattached { .. })) => Err(e.into()),
             // Only the whole list can tell which name was probably meant.
             Err(ResolveError::Unknown { .. }) => {
-                Ok(pick(Kind::Host, wanted, &named(&self.all(&Route::new(["hosts"]))?)?)?.id)
+                Ok(pick(kind, wanted, &named(&self.all(&Route::new([list]))?)?)?.id)
             }
         }
     }
@@ -136,7 +148,7 @@ impl Client {
         if is_id(wanted) {
             return Ok(wanted.to_owned());
         }
-        Ok(pick(Kind::Repo, wanted, &self.repos()?)?.id)
+        self.by_name(Kind::Repo, "repos", wanted)
     }
 
     /// The id of one of the host's source groups.

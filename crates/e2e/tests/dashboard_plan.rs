@@ -58,13 +58,13 @@ fn plans_and_runs(scripts: Scripts) {
     browser.follow("Make the first one");
     browser.fill("Name", "nightly");
     browser.fill("Time zone", "Europe/Vienna");
-    browser.fill("or write cron", "every night");
+    browser.fill("Cron expression", "every night");
     // The only group there is is meant, and the box carries its name.
     browser.wait_xpath("//label[normalize-space()='home']/input[@checked]");
     browser.press_button("Save");
     browser.wait_css("#cron[aria-invalid=true]");
     assert_eq!(browser.value("Time zone"), "Europe/Vienna");
-    browser.fill("or write cron", "30 2 * * *");
+    browser.fill("Cron expression", "30 2 * * *");
     browser.press_button("Show the next five times");
     browser.wait("five times", || {
         let times = browser.count("ol.slots li");

@@ -83,6 +83,32 @@ async fn pressing_run_twice_gives_the_same_job() {
 }
 
 #[tokio::test]
+async fn a_job_that_is_over_is_run_again_by_what_is_set_now() {
+    let house = House::new();
+    let (host, repo, group, spool) = house.ready().await;
+    let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
+    let error = house.app.rerun_job(&house.caller, job_id).await.unwrap_err();
+    assert_eq!(error.code(), "job_not_over");
+    house.engine.tick().await.unwrap();
+    house.take_commands();
+    let done = vec![started(job_id), finished(job_id, FinalState::Failed)];
+    house.report(&host, spool, 3, done).await;
+    let again = house.app.rerun_job(&house.caller, job_id).await.unwrap();
+    assert!(again.job_id != job_id && !again.existing);
+    let twice = house.app.rerun_job(&house.caller, job_id).await.unwrap();
+    assert!(twice.job_id == again.job_id && twice.existing);
+    house.engine.tick().await.unwrap();
+    let command = house.take_commands().pop().unwrap();
+    assert_eq!((command.job_id, command.repo_id), (again.job_id, repo));
+    assert!(matches!(&command.spec, JobSpec::Backup(spec) if spec.tag.as_str() == "home"));
+    let done = vec![started(again.job_id), finished(again.job_id, FinalState::Failed)];
+    house.report(&host, spool, 5, done).await;
+    house.app.delete_group(&house.caller, host.id, group).await.unwrap();
+    let error = house.app.rerun_job(&house.caller, job_id).await.unwrap_err();
+    assert_eq!(error.code(), "not_found");
+}
+
+#[tokio::test]
 async fn running_a_group_of_a_host_that_is_away_leaves_no_job_behind() {
     let house = House::new();
     let (host, _, group, _) = house.ready().await;

@@ -86,7 +86,7 @@ macro_rules! delegate_one {
             fn record_facts(id: HostId, facts: &HostFacts) -> ();
             fn create_repo(repo: Repo, audit: AuditEntry) -> Renamed;
             fn repo(id: RepoId) -> Option<Repo>;
-            fn repos(page: PageRequest) -> Listed<Repo>;
+            fn repos(filter: &RepoFilter, page: PageRequest) -> Listed<Repo>;
             fn change_repo(id: RepoId, change: RepoChange, audit: AuditEntry) -> Renamed;
             fn delete_repo(id: RepoId, audit: AuditEntry) -> Deleted;
             fn learn_restic_id(id: RepoId, restic_id: &ResticRepoId) -> ResticIdLearned;

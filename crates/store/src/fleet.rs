@@ -33,6 +33,13 @@ pub enum Seen {
     Never,
 }
 
+/// Which repositories.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepoFilter {
+    /// Part of the name, in any case; no character has a meaning of its own.
+    pub text: Option<String>,
+}
+
 /// Changes of a host; what is none stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostChange {
@@ -51,8 +58,8 @@ pub struct HostChange {
 pub struct RepoChange {
     /// A new name.
     pub name: Option<DisplayName>,
-    /// A new runner: an attachment of this repository.
-    pub runner: Option<AttachmentId>,
+    /// A new runner: an attachment of this repository; `Some(None)` for the oldest primary one, else the oldest.
+    pub runner: Option<Option<AttachmentId>>,
 }
 
 /// Whether something could get its name.
@@ -183,7 +190,7 @@ pub trait Fleet: Send + Sync {
     /// A repository.
     async fn repo(&self, id: RepoId) -> Result<Option<Repo>>;
     /// Repositories by name (without regard to case), then id.
-    async fn repos(&self, page: PageRequest) -> Result<Listed<Repo>>;
+    async fn repos(&self, filter: &RepoFilter, page: PageRequest) -> Result<Listed<Repo>>;
     /// Changes a repository. Names are unique without regard to case.
     async fn change_repo(&self, id: RepoId, change: RepoChange, audit: AuditEntry) -> Result<Renamed>;
     /// Forgets a repository that no host is attached to; what lies in it is not touched, and its jobs stay readable. Refused while it

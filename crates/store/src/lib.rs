@@ -57,7 +57,7 @@ pub use audit::{Audit, AuditFilter};
 pub use error::StoreError;
 pub use fleet::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, PutAttachment, PutCredential,
-    Renamed, RepoChange, ResticIdLearned, SealedCredential, Seen,
+    Renamed, RepoChange, RepoFilter, ResticIdLearned, SealedCredential, Seen,
 };
 pub use glance::{DaysOf, Glance, JobDay, PrimaryRepo};
 pub(crate) use maintenance::anchored_since;

@@ -8,7 +8,7 @@ use std::path::Path;
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::model::JobKind;
 use restic_manager_store::{
-    Applied, Audit, AuditFilter, Effect, Enqueued, Fleet, HostFilter, Meta, PageRequest, Reports,
+    Applied, Audit, AuditFilter, Effect, Enqueued, Fleet, HostFilter, Meta, PageRequest, RepoFilter, Reports,
     SqliteStore, StoreError, Work,
 };
 use sample::{NOW, audit, fires, job, lines, mint, numbered};
@@ -137,7 +137,7 @@ async fn readers_do_not_wait_for_a_writer_of_another_process() {
     sample::repo(&store, "repo").await;
     let mut other = raw(&path).await;
     let writing = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
-    assert_eq!(store.repos(PageRequest::first(10)).await.unwrap().items.len(), 1);
+    assert_eq!(store.repos(&RepoFilter::default(), PageRequest::first(10)).await.unwrap().items.len(), 1);
     writing.rollback().await.unwrap();
     store.close().await;
 }

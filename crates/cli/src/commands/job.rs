@@ -62,6 +62,15 @@ pub(crate) enum Command {
         /// The job's id
         job: JobId,
     },
+    /// Do again what a job that is over was to do
+    ///
+    /// For backups, forgets, prunes, checks and measurements. The new job goes by what is set now, not by what was set then.
+    Rerun {
+        /// The id of the job that is over
+        job: JobId,
+        #[command(flatten)]
+        following: Following,
+    },
     /// Wait until a job is over; code 6 when it did not succeed
     Wait {
         /// The job's id
@@ -121,6 +130,9 @@ impl Command {
             Self::GiveUp { job } => {
                 let body = client.start(&Route::new(["jobs", &job.to_string(), "give-up"]))?;
                 ui.done(&body, &format!("the job {}", does(body.read::<Accepted>()?.state)))
+            }
+            Self::Rerun { job, following } => {
+                started(session, &client.start(&Route::new(["jobs", &job.to_string(), "rerun"]))?, *following)
             }
             Self::Wait { job } => follow_one(session, job, LogLines::Hidden, card),
         }

@@ -14,8 +14,10 @@ use restic_manager_core::text::DisplayName;
 use self::start::{Check, Start, Unlock};
 use self::view::{card, table};
 use super::{Listing, Session};
+use crate::client::Client;
 use crate::error::CliError;
 use crate::input::{Confirmation, Deed};
+use crate::resolve::ResolveError;
 use crate::route::Route;
 use crate::ui::note;
 
@@ -23,6 +25,9 @@ use crate::ui::note;
 pub(crate) enum Command {
     /// List repositories
     Ls {
+        /// Only repositories with this in their name
+        #[arg(long, short, value_name = "TEXT")]
+        query: Option<String>,
         #[command(flatten)]
         listing: Listing,
     },
@@ -43,12 +48,16 @@ pub(crate) enum Command {
         /// Its new name
         name: DisplayName,
     },
-    /// Let the host of another attachment do the maintenance
+    /// Choose the host that does the maintenance
     Runner {
         /// The repository
         repo: String,
-        /// The id of the attachment, as `rmctl repo show` lists them
-        attachment: AttachmentId,
+        /// A host that is attached to it, or the id of its attachment
+        #[arg(required_unless_present = "auto", conflicts_with = "auto")]
+        host: Option<String>,
+        /// Choose nobody: the host that is attached longest does it, one with the role `primary` before others
+        #[arg(long)]
+        auto: bool,
     },
     /// Take a repository out of restic-manager; what is stored in it stays
     Delete {
@@ -113,7 +122,10 @@ impl Command {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let Session { client, ui } = session;
         match self {
-            Self::Ls { listing } => ui.show_page(&listing.fetch(client, Route::new(["repos"]))?, table),
+            Self::Ls { query, listing } => {
+                let route = Route::new(["repos"]).with("q", query.as_deref());
+                ui.show_page(&listing.fetch(client, route)?, table)
+            }
             Self::Show { repo } => {
                 ui.show(&client.get(&Route::new(["repos", &client.repo_id(repo)?]))?, card)
             }
@@ -123,9 +135,7 @@ impl Command {
             Self::Rename { repo, name } => {
                 patch(session, repo, &RepoPatch { name: Some(name.clone()), ..RepoPatch::default() })
             }
-            Self::Runner { repo, attachment } => {
-                patch(session, repo, &RepoPatch { runner: Some(*attachment), ..RepoPatch::default() })
-            }
+            Self::Runner { repo, host, .. } => runner(session, repo, host.as_deref()),
             Self::Delete { repo, confirmation } => delete(session, repo, *confirmation),
             Self::Forget(command) => command.run(session, JobKind::Forget),
             Self::Prune(command) => command.run(session, JobKind::Prune),
@@ -148,6 +158,29 @@ impl Command {
 fn patch(session: &Session, repo: &str, change: &RepoPatch) -> Result<(), CliError> {
     let route = Route::new(["repos", &session.client.repo_id(repo)?]);
     session.ui.show(&session.client.patch(&route, change)?, card)
+}
+
+fn runner(session: &Session, repo: &str, host: Option<&str>) -> Result<(), CliError> {
+    let client = &session.client;
+    let repo_id = client.repo_id(repo)?;
+    let runner = match host {
+        Some(host) => Some(attachment_of(client, &repo_id, host)?),
+        None => None,
+    };
+    patch(session, &repo_id, &RepoPatch { runner: Some(runner), ..RepoPatch::default() })
+}
+
+/// The attachment of a host to a repository; its own id is as good as the host's.
+fn attachment_of(client: &Client, repo_id: &str, host: &str) -> Result<AttachmentId, CliError> {
+    let view: RepoView = client.get(&Route::new(["repos", repo_id]))?.read()?;
+    if let Some(own) = view.attachments.iter().find(|attachment| attachment.id.to_string() == host) {
+        return Ok(own.id);
+    }
+    let host_id = client.host_id(host)?;
+    let of_host = view.attachments.iter().find(|attachment| attachment.host_id.to_string() == host_id);
+    of_host.map(|attachment| attachment.id).ok_or_else(|| {
+        ResolveError::Unattached { host: host.to_owned(), repo: view.repo.name.to_string() }.into()
+    })
 }
 
 fn delete(session: &Session, repo: &str, confirmation: Confirmation) -> Result<(), CliError> {

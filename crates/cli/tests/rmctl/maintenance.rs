@@ -53,13 +53,48 @@ fn each_kind_is_asked_for_at_its_own_place() {
         let line = format!("POST /api/repos/{REPO}/{line}");
         let body = accepted("");
         let server = Server::start()
-            .json("GET /api/repos?limit=500", 200, include_str!("../answers/repos.json"))
+            .json("GET /api/repos?q=offsite&limit=500", 200, include_str!("../answers/repos.json"))
             .json(&line, 202, &body);
         let done = ask(&server, &[arguments, &["-o", "json"]].concat());
         assert_eq!((done.code, done.stdout), (0, format!("{body}\n")), "{}", done.stderr);
         let asked = server.asked();
         assert_eq!((asked[1].line.as_str(), asked[1].body.as_str()), (line.as_str(), ""));
     }
+}
+
+#[test]
+fn a_job_that_is_over_is_asked_for_again_by_its_id() {
+    let line = format!("POST /api/jobs/{JOB}/rerun");
+    let server = Server::start().json(&line, 202, &accepted(""));
+    let done = ask(&server, &["job", "rerun", JOB]);
+    assert_eq!(done.stdout.lines().nth(1).unwrap(), format!("{JOB}  queued"), "{}", done.stderr);
+    assert_eq!(server.lines(), [line]);
+}
+
+#[test]
+fn a_runner_is_chosen_by_its_host_or_by_nobody() {
+    let path = format!("/api/repos/{REPO}");
+    let attachment = serde_json::from_str::<serde_json::Value>(&repo(0)).unwrap()["attachments"][0].clone();
+    let id = |field: &str| attachment[field].as_str().unwrap().to_owned();
+    let by_id = format!(r#"{{"runner":"{}"}}"#, id("id"));
+    let nobody = r#"{"runner":null}"#;
+    for (who, body) in [(id("host_id"), by_id.as_str()), (id("id"), &by_id), ("--auto".to_owned(), nobody)] {
+        let server = Server::start().json(&format!("GET {path}"), 200, &repo(0)).json(
+            &format!("PATCH {path}"),
+            200,
+            &repo(0),
+        );
+        let done = ask(&server, &["repo", "runner", REPO, &who]);
+        assert_eq!(done.code, 0, "{who}: {}", done.stderr);
+        let asked = server.asked();
+        let patch = asked.last().unwrap();
+        assert_eq!((patch.line.as_str(), patch.body.as_str()), (&*format!("PATCH {path}"), body), "{who}");
+    }
+    let server = Server::start().json(&format!("GET {path}"), 200, &repo(0));
+    let done = ask(&server, &["repo", "runner", REPO, JOB]);
+    refused(&done, 3, &format!("host `{JOB}` is not attached to repository `"), "attach it");
+    let done = ask(&Server::start(), &["repo", "runner", REPO]);
+    assert_eq!(done.code, 2, "{}", done.stderr);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_table_says_on_stderr_that_there_is_more() {
 fn names_are_looked_up_and_sent_as_ids() {
     let server = Server::start()
         .json("GET /api/hosts?q=web1&limit=500", 200, HOSTS)
-        .json("GET /api/repos?limit=500", 200, include_str!("../answers/repos.json"))
+        .json("GET /api/repos?q=s3&limit=500", 200, include_str!("../answers/repos.json"))
         .json(
             "GET /api/hosts/01900000-0000-7000-8000-000000000001/snapshots?repo_id=01900000-0000-7000-8000-000000000012",
             200,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::{AttachmentId, GroupId, RepoId};
 use crate::model::{AppendOnly, Attachment, CredentialInfo, Repo, RepoStats, Role, Snapshot};
@@ -26,9 +26,15 @@ pub struct RepoPatch {
     /// A new name, unique.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<DisplayName>,
-    /// The attachment whose host shall do the maintenance.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub runner: Option<AttachmentId>,
+    /// The attachment whose host shall do the maintenance; null for the oldest with the role `primary`, else the oldest.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<AttachmentId>))]
+    pub runner: Option<Option<AttachmentId>>,
+}
+
+/// Tells null from a field that is not there.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// A repository as it is shown.

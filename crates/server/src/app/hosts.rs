@@ -242,7 +242,7 @@ pub(super) fn refuse_deletion(
             "is_runner",
             format!("{what} `{name}` is the runner of repositories: {}", list(&repos)),
         )
-        .hint("name another runner for them first")),
+        .hint("name another one first, or none: `rmctl repo runner REPO HOST`, or `--auto`")),
         Deleted::HasAttachments(hosts) => {
             Err(conflict("has_attachments", format!("{what} `{name}` is used by hosts: {}", list(&hosts)))
                 .hint("detach them first"))

@@ -13,7 +13,7 @@ use restic_manager_store::{
 };
 
 use super::page::page;
-use super::{App, AppError, Caller, ErrorKind, ListQuery};
+use super::{App, AppError, Caller, ErrorKind, ListQuery, MaintenanceAsk};
 use crate::engine::FeedEvent;
 
 /// Which jobs.
@@ -114,6 +114,52 @@ impl App {
             accepted.push(self.enqueue(caller, job, &row.repo_name).await?);
         }
         Ok(accepted)
+    }
+
+    /// Asks once more for what a job that is over was to do, with what is set now. Pressing twice gives the same job.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it is not over, its kind is not repeated, or what it needs is gone or not connected.
+    pub async fn rerun_job(&self, caller: &Caller, id: JobId) -> Result<Accepted, AppError> {
+        let job = self.job(id).await?.job;
+        if !job.state.is_final() {
+            return Err(AppError::new(
+                ErrorKind::Conflict,
+                "job_not_over",
+                format!("job {id} is not over: it is {}", job.state.as_str()),
+            )
+            .hint("wait for its end, or cancel it first"));
+        }
+        match (job.kind, job.group_id) {
+            (JobKind::Backup, Some(group_id)) => {
+                let jobs = self.run_group(caller, job.host_id, group_id, Some(job.repo_id)).await?;
+                jobs.into_iter().next().ok_or_else(|| AppError::not_found("job", id))
+            }
+            (JobKind::Forget, _) if job.intent.preview_group.is_none() => {
+                self.ask_maintenance(caller, job.repo_id, MaintenanceAsk::Forget).await
+            }
+            (JobKind::Prune, _) => self.ask_maintenance(caller, job.repo_id, MaintenanceAsk::Prune).await,
+            (JobKind::Check, _) => {
+                let check = MaintenanceAsk::Check { subset_pct: job.intent.subset_pct };
+                self.ask_maintenance(caller, job.repo_id, check).await
+            }
+            (JobKind::Stats, _) => self.ask_stats(caller, job.repo_id).await,
+            (
+                JobKind::Backup
+                | JobKind::Init
+                | JobKind::Forget
+                | JobKind::Unlock
+                | JobKind::Restore
+                | JobKind::Diff,
+                _,
+            ) => Err(AppError::new(
+                ErrorKind::Conflict,
+                "not_repeated",
+                format!("a job of the kind {} is not repeated as it was", job.kind.as_str()),
+            )
+            .hint("ask for it anew, where it was asked for the first time")),
+        }
     }
 
     /// Asks for a job to be stopped.

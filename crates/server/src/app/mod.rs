@@ -45,6 +45,7 @@ pub use jobs::JobQuery;
 pub use maintenance::{CheckHoldLifted, MaintenanceAsk};
 pub use overview::{HostOverview, HostSeen, RepoOverview, RunnerSeen};
 pub use page::ListQuery;
+pub use repos::RepoQuery;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,11 +5,18 @@ use std::collections::BTreeMap;
 use restic_manager_core::api::{Accepted, Page, RepoPatch, RepoView, RepoWrite};
 use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{Attachment, JobKind, Repo, RepoStats};
-use restic_manager_store::{Renamed, RepoChange};
+use restic_manager_store::{Renamed, RepoChange, RepoFilter};
 
 use super::hosts::refuse_deletion;
 use super::page::page;
 use super::{App, AppError, Caller, ListQuery};
+
+/// Which repositories are listed.
+#[derive(Debug, Clone, Default)]
+pub struct RepoQuery {
+    /// Part of the name, in any case.
+    pub q: Option<String>,
+}
 
 impl App {
     /// Repositories by name.
@@ -17,8 +24,9 @@ impl App {
     /// # Errors
     ///
     /// A limit out of bounds, or a fault of the store.
-    pub async fn repos(&self, list: &ListQuery) -> Result<Page<RepoView>, AppError> {
-        let listed = self.store.repos(list.request()?).await?;
+    pub async fn repos(&self, query: &RepoQuery, list: &ListQuery) -> Result<Page<RepoView>, AppError> {
+        let filter = RepoFilter { text: query.q.clone() };
+        let listed = self.store.repos(&filter, list.request()?).await?;
         let mut views = self.repo_views(&listed.items).await?;
         Ok(page(listed, |repo| {
             views.remove(&repo.id).unwrap_or(RepoView {
@@ -72,7 +80,7 @@ impl App {
         patch: RepoPatch,
     ) -> Result<RepoView, AppError> {
         let view = self.repo(id).await?;
-        if let Some(runner) = patch.runner
+        if let Some(Some(runner)) = patch.runner
             && !view.attachments.iter().any(|attachment| attachment.id == runner)
         {
             return Err(AppError::invalid(

@@ -11,7 +11,7 @@ use restic_manager_core::schedule::Zone;
 use restic_manager_core::time::{HOUR, MINUTE, Timestamp};
 use restic_manager_store::{
     ForgetGroupRow, MaintenanceCommit, MaintenanceOutcome, MaintenanceRow, MaintenanceView, PageRequest,
-    RunnerRow,
+    RepoFilter, RunnerRow,
 };
 
 use super::payload::from_the_future;
@@ -108,7 +108,8 @@ impl Engine {
         tracing::warn!("the clock was set back: the maintenance of every repository is decided anew");
         let mut after = None;
         loop {
-            let listed = self.store.repos(PageRequest { after, limit: BATCH }).await?;
+            let listed =
+                self.store.repos(&RepoFilter::default(), PageRequest { after, limit: BATCH }).await?;
             let ids: Vec<RepoId> = listed.items.iter().map(|repo| repo.id).collect();
             let views = self.store.maintenance_views(&ids).await?;
             self.settle(views, report).await?;

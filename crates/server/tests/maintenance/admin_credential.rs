@@ -93,7 +93,7 @@ async fn another_runner_gets_its_own_credential_and_the_old_copy_is_revoked() {
     let messages = std::mem::take(&mut *house.wires.sent.lock().unwrap());
     assert!(to_first(&messages), "no longer the only host: it keeps nothing");
     let place = house.app.attachment(second.host.id, repo).await.unwrap().attachment.id;
-    let patch = RepoPatch { runner: Some(place), ..RepoPatch::default() };
+    let patch = RepoPatch { runner: Some(Some(place)), ..RepoPatch::default() };
     house.app.change_repo(&house.caller, repo, patch).await.unwrap();
     let messages = std::mem::take(&mut *house.wires.sent.lock().unwrap());
     assert!(to_first(&messages));

@@ -2,6 +2,7 @@
 
 use crate::house::*;
 use crate::lab::*;
+use restic_manager_core::api::UnlockRequest;
 use restic_manager_core::id::GroupId;
 use restic_manager_core::maintenance::MaintenanceKind;
 use restic_manager_core::model::*;
@@ -46,6 +47,30 @@ async fn errors_of_a_check_hold_prune_until_a_check_passes_or_somebody_overrides
     assert_eq!(pass(&house, 8 * DAY).await, []);
     check(&mut agent, Some(250), CheckStatus::Ok).await;
     assert_eq!(kinds(&look(&house).await), [JobKind::Prune], "a check of all data passed");
+}
+
+#[tokio::test]
+async fn maintenance_is_run_again_as_it_was_asked_for() {
+    let house = House::new();
+    let (mut agent, repo, _) = ready(&house).await;
+    set_admin(&house, repo).await;
+    for ask in [MaintenanceAsk::Check { subset_pct: Some(40) }, MaintenanceAsk::Forget, MaintenanceAsk::Prune]
+    {
+        let first = press(&house, repo, ask).await;
+        let before = look(&house).await.pop().unwrap();
+        agent.run(&house, first).await;
+        let again = house.app.rerun_job(&house.caller, first).await.unwrap();
+        let after = look(&house).await.pop().unwrap();
+        assert!(again.job_id != first && after.job_id == again.job_id);
+        assert_eq!(after.spec, before.spec);
+        agent.run(&house, again.job_id).await;
+    }
+    let unlock =
+        house.app.ask_unlock(&house.caller, repo, None, UnlockRequest::default()).await.unwrap().job_id;
+    look(&house).await;
+    agent.run(&house, unlock).await;
+    let error = house.app.rerun_job(&house.caller, unlock).await.unwrap_err();
+    assert_eq!(error.code(), "not_repeated");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ async fn stale_locks_end_by_themselves_only_where_the_name_in_them_is_one_hosts_
     house.attach(&twin, repo, Role::Maintenance).await;
     assert_eq!(back_up(&mut agent).await, AutoUnlock::Off);
     let place = house.app.attachment(twin.id, repo).await.unwrap().attachment.id;
-    let patch = RepoPatch { runner: Some(place), ..RepoPatch::default() };
+    let patch = RepoPatch { runner: Some(Some(place)), ..RepoPatch::default() };
     house.app.change_repo(&house.caller, repo, patch).await.unwrap();
     assert_eq!(back_up(&mut agent).await, AutoUnlock::Off, "looked up beside the runner's row too");
     let renamed = Hello { os_hostname: "web2".into(), ..hello };

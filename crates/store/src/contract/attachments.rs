@@ -183,7 +183,7 @@ pub async fn an_attachment_in_use_is_not_deleted(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let id = store.attachment(host.id, repo.id).await.unwrap().unwrap().attachment.id;
     let job = queued(store, JobKind::Check, &host, &repo).await;
-    let runner = RepoChange { runner: Some(id), ..RepoChange::default() };
+    let runner = RepoChange { runner: Some(Some(id)), ..RepoChange::default() };
     assert_eq!(store.change_repo(repo.id, runner, audit("repo.changed")).await.unwrap(), Renamed::Done);
     let delete = |host_id| async move {
         store.delete_attachment(host_id, repo.id, audit("attachment.deleted")).await.unwrap()
@@ -193,6 +193,10 @@ pub async fn an_attachment_in_use_is_not_deleted(store: &Arc<dyn Store>) {
     store.request_cancel(job, at(20), audit("job.cancelled")).await.unwrap();
     assert_eq!(delete(host.id).await, Deleted::IsRunner(vec![repo.id]));
     assert!(store.attachment(host.id, repo.id).await.unwrap().is_some());
+    // The last one can go as well: nobody has to be the runner by name.
+    let nobody = RepoChange { runner: Some(None), ..RepoChange::default() };
+    assert_eq!(store.change_repo(repo.id, nobody, audit("repo.changed")).await.unwrap(), Renamed::Done);
+    assert_eq!(delete(host.id).await, Deleted::Done);
 }
 
 /// Credentials go with their attachment, and a new attachment begins without any.

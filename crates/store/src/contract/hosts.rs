@@ -211,7 +211,7 @@ pub async fn a_host_that_is_a_runner_is_not_deleted(store: &Arc<dyn Store>) {
     let (one, two) = (made_repo(store, "one").await, made_repo(store, "two").await);
     for repo in [&one, &two] {
         let attachment = attached(store, &runner, repo, Role::Maintenance).await;
-        let change = RepoChange { runner: Some(attachment.id), ..RepoChange::default() };
+        let change = RepoChange { runner: Some(Some(attachment.id)), ..RepoChange::default() };
         assert_eq!(store.change_repo(repo.id, change, audit("repo.changed")).await.unwrap(), Renamed::Done);
     }
     let deleted = store.delete_host(runner.id, audit("host.deleted")).await.unwrap();

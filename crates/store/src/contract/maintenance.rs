@@ -143,9 +143,12 @@ pub async fn the_runner_is_named_or_the_oldest(store: &Arc<dyn Store>) {
         let expected = [0, 1, 2, 3][n];
         assert_eq!(runner().await, Some(ids[expected]), "after {n}");
     }
-    let named = RepoChange { name: None, runner: Some(ids[0]) };
+    let named = RepoChange { name: None, runner: Some(Some(ids[0])) };
     store.change_repo(repo.id, named, audit("repo.changed")).await.unwrap();
     assert_eq!(runner().await, Some(ids[0]));
+    let nobody = RepoChange { name: None, runner: Some(None) };
+    store.change_repo(repo.id, nobody, audit("repo.changed")).await.unwrap();
+    assert_eq!(runner().await, Some(ids[3]));
 }
 
 /// A runner comes with its host, whether its admin credential is stored, whether it is alone, and whether its name is its own.

@@ -356,6 +356,7 @@ macro_rules! contract_clauses {
             }
             repos {
                 a_repo_is_read_as_it_was_made
+                repos_are_found_by_a_part_of_their_name
                 repos_are_sorted_by_name_without_regard_to_case
                 a_repo_name_is_unique_without_regard_to_case
                 a_runner_is_an_attachment_of_the_repo

@@ -7,8 +7,8 @@ use restic_manager_core::model::JobKind;
 
 use super::fixture::{all_pages, audit, enrolled, made_repo, mint, queued};
 use crate::{
-    AuditFilter, Cursor, Deleted, HostFilter, JobFilter, Listed, PageRequest, SnapshotFilter, Store,
-    StoreError,
+    AuditFilter, Cursor, Deleted, HostFilter, JobFilter, Listed, PageRequest, RepoFilter, SnapshotFilter,
+    Store, StoreError,
 };
 
 /// While rows come and go between two pages, no row is listed twice and none that stays is left out.
@@ -102,7 +102,7 @@ pub async fn a_text_that_is_no_cursor_is_refused(store: &Arc<dyn Store>) {
     for text in ["", "x", "{}", "0", "' or 1=1 --"] {
         let page = PageRequest { after: Some(Cursor(text.to_owned())), limit: 5 };
         is_refused(store.hosts(&HostFilter::default(), page.clone()).await);
-        is_refused(store.repos(page.clone()).await);
+        is_refused(store.repos(&RepoFilter::default(), page.clone()).await);
         is_refused(store.jobs(&JobFilter::default(), page.clone()).await);
         is_refused(store.audit(&AuditFilter::default(), page.clone()).await);
         let host_id = mint(HostId::mint);

@@ -169,7 +169,7 @@ pub async fn maintenance_needs_the_runner(store: &Arc<dyn Store>) {
     for kind in [JobKind::Forget, JobKind::Prune, JobKind::Check, JobKind::Unlock] {
         ids.push(queued(store, kind, &host, &repo).await);
     }
-    let named = RepoChange { name: None, runner: Some(tie.id) };
+    let named = RepoChange { name: None, runner: Some(Some(tie.id)) };
     store.change_repo(repo.id, named, audit("repo.changed")).await.unwrap();
     for id in &ids[..3] {
         is_withdrawn(store, *id).await;

@@ -9,7 +9,7 @@ use super::fixture::{
     Agent, all_pages, at, at_once, attached, audit, enrolled, made_repo, mint, name, queued, repo, restic_id,
     tied,
 };
-use crate::{Applied, Deleted, Effect, Renamed, RepoChange, ResticIdLearned, Store};
+use crate::{Applied, Deleted, Effect, Renamed, RepoChange, RepoFilter, ResticIdLearned, Store};
 
 /// What was made is read as it was given.
 pub async fn a_repo_is_read_as_it_was_made(store: &Arc<dyn Store>) {
@@ -18,12 +18,31 @@ pub async fn a_repo_is_read_as_it_was_made(store: &Arc<dyn Store>) {
     assert_eq!(store.repo(mint(RepoId::mint)).await.unwrap(), None);
 }
 
+/// Repositories are found by a part of their name, in any case; no character has a meaning of its own.
+pub async fn repos_are_found_by_a_part_of_their_name(store: &Arc<dyn Store>) {
+    for name in ["web1", "Web2", "db 100%", "ÄRZTE"] {
+        made_repo(store, name).await;
+    }
+    for (part, expected) in [
+        ("WEB", &["web1", "Web2"][..]),
+        ("0%", &["db 100%"]),
+        ("ärzte", &["ÄRZTE"]),
+        ("%", &["db 100%"]),
+        ("x", &[]),
+    ] {
+        let filter = RepoFilter { text: Some(part.to_owned()) };
+        let listed = all_pages(1, |page| store.repos(&filter, page)).await;
+        assert_eq!(listed.iter().map(|repo| repo.name.as_str()).collect::<Vec<_>>(), expected, "{part}");
+    }
+}
+
 /// Repositories are sorted by name, in whatever case.
 pub async fn repos_are_sorted_by_name_without_regard_to_case(store: &Arc<dyn Store>) {
     for name in ["beta", "Alpha", "GAMMA", "delta", "Zeta"] {
         made_repo(store, name).await;
     }
-    let listed = all_pages(2, |page| store.repos(page)).await;
+    let everything = RepoFilter::default();
+    let listed = all_pages(2, |page| store.repos(&everything, page)).await;
     let names: Vec<_> = listed.iter().map(|repo| repo.name.as_str()).collect();
     assert_eq!(names, ["Alpha", "beta", "delta", "GAMMA", "Zeta"]);
 }
@@ -53,7 +72,7 @@ pub async fn a_runner_is_an_attachment_of_the_repo(store: &Arc<dyn Store>) {
     let own = attached(store, &host, &one, Role::Primary).await;
     let foreign = attached(store, &host, &two, Role::Copy).await;
     let set = |runner| {
-        let change = RepoChange { name: Some(name("uno")), runner: Some(runner) };
+        let change = RepoChange { name: Some(name("uno")), runner: Some(Some(runner)) };
         async move { store.change_repo(one.id, change, audit("repo.changed")).await.unwrap() }
     };
     let one = store.repo(one.id).await.unwrap().unwrap();

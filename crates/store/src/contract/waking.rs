@@ -68,7 +68,7 @@ pub async fn a_hello_of_the_runner_wakes(store: &Arc<dyn Store>) {
     let now = take.now;
     session(store, take).await;
     sleeper.woke("the hello of the runner", now).await;
-    let named = RepoChange { name: None, runner: Some(tie.id) };
+    let named = RepoChange { name: None, runner: Some(Some(tie.id)) };
     store.change_repo(repo.id, named, audit("repo.changed")).await.unwrap();
     sleeper.woke("another runner", at(0)).await;
     session(store, hello(&host, mint(SpoolId::mint), &[])).await;

@@ -12,7 +12,8 @@ use super::MemoryStore;
 use crate::names::name_key;
 use crate::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, Listed, PageRequest,
-    PutAttachment, PutCredential, Renamed, RepoChange, ResticIdLearned, Result, SealedCredential, TokenHash,
+    PutAttachment, PutCredential, Renamed, RepoChange, RepoFilter, ResticIdLearned, Result, SealedCredential,
+    TokenHash,
 };
 
 #[async_trait]
@@ -69,8 +70,8 @@ impl Fleet for MemoryStore {
         Ok(self.state().repos.get(&id).cloned())
     }
 
-    async fn repos(&self, page: PageRequest) -> Result<Listed<Repo>> {
-        self.state().repos_page(&page)
+    async fn repos(&self, filter: &RepoFilter, page: PageRequest) -> Result<Listed<Repo>> {
+        self.state().repos_page(filter, &page)
     }
 
     async fn change_repo(&self, id: RepoId, change: RepoChange, audit: AuditEntry) -> Result<Renamed> {

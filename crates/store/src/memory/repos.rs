@@ -6,13 +6,18 @@ use restic_manager_core::text::DisplayName;
 
 use super::maintenance::Upkeep;
 use super::{State, pages};
-use crate::names::name_key;
-use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, ResticIdLearned, Result};
+use crate::names::{folded, name_key};
+use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, RepoFilter, ResticIdLearned, Result};
 
 impl State {
-    pub(super) fn repos_page(&self, page: &PageRequest) -> Result<Listed<Repo>> {
-        let mut rows: Vec<((String, RepoId), Repo)> =
-            self.repos.values().map(|repo| ((name_key(&repo.name), repo.id), repo.clone())).collect();
+    pub(super) fn repos_page(&self, filter: &RepoFilter, page: &PageRequest) -> Result<Listed<Repo>> {
+        let part = filter.text.as_deref().map(folded);
+        let mut rows: Vec<((String, RepoId), Repo)> = self
+            .repos
+            .values()
+            .map(|repo| ((name_key(&repo.name), repo.id), repo.clone()))
+            .filter(|((name, _), _)| part.as_ref().is_none_or(|part| name.contains(part.as_str())))
+            .collect();
         rows.sort_by(|a, b| a.0.cmp(&b.0));
         pages::page(rows, page)
     }
@@ -36,7 +41,7 @@ impl State {
         let taken = change.name.as_ref().is_some_and(|name| self.repo_named(name, Some(id)));
         let attached =
             |runner| self.attachments.get(&runner).is_some_and(|attachment| attachment.repo_id == id);
-        let runner_fits = change.runner.is_none_or(attached);
+        let runner_fits = change.runner.flatten().is_none_or(attached);
         let Some(repo) = self.repos.get_mut(&id).filter(|_| runner_fits) else { return Renamed::NotFound };
         if taken {
             return Renamed::NameTaken;
@@ -44,7 +49,7 @@ impl State {
         if let Some(name) = change.name {
             repo.name = name;
         }
-        repo.runner = change.runner.or(repo.runner);
+        repo.runner = change.runner.unwrap_or(repo.runner);
         if change.runner.is_some() {
             self.wake(id, audit.at);
         }

@@ -11,7 +11,8 @@ use restic_manager_core::time::Timestamp;
 use super::{SqliteStore, attachments, hosts, repos};
 use crate::{
     AttachmentChange, AttachmentRow, Deleted, Fleet, HostChange, HostFilter, Listed, PageRequest,
-    PutAttachment, PutCredential, Renamed, RepoChange, ResticIdLearned, Result, SealedCredential, TokenHash,
+    PutAttachment, PutCredential, Renamed, RepoChange, RepoFilter, ResticIdLearned, Result, SealedCredential,
+    TokenHash,
 };
 
 #[async_trait]
@@ -56,8 +57,8 @@ impl Fleet for SqliteStore {
         repos::by_id(&mut *self.reader("read a repository").await?, id).await
     }
 
-    async fn repos(&self, page: PageRequest) -> Result<Listed<Repo>> {
-        repos::page(self, &page).await
+    async fn repos(&self, filter: &RepoFilter, page: PageRequest) -> Result<Listed<Repo>> {
+        repos::page(self, filter, &page).await
     }
 
     async fn change_repo(&self, id: RepoId, change: RepoChange, audit: AuditEntry) -> Result<Renamed> {

@@ -10,8 +10,8 @@ use super::moves::OPEN;
 use super::paging::{cursor_of_keys, keys_after, listed, rows_for};
 use super::rows::{self, Fields, ids};
 use super::{SqliteStore, audit, maintenance, stats, wake};
-use crate::names::name_key;
-use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, ResticIdLearned, Result};
+use crate::names::{folded, name_key};
+use crate::{Deleted, Listed, PageRequest, Renamed, RepoChange, RepoFilter, ResticIdLearned, Result};
 
 pub(super) async fn by_id(connection: &mut SqliteConnection, id: RepoId) -> Result<Option<Repo>> {
     let found = sqlx::query("select * from repos where id = ?1")
@@ -48,17 +48,22 @@ pub(super) async fn create(store: &SqliteStore, repo: Repo, audit: AuditEntry) -
     Ok(Renamed::Done)
 }
 
-/// A page of repositories in the order of their names; `?1` and `?2` the place behind which it begins.
-pub(super) const PAGE: &str =
-    "select * from repos where (name_key, id) > (?1, ?2) order by name_key, id limit ?3";
+/// A page of repositories in the order of their names; `?1` and `?2` the place behind which it begins, `?4` a part of the name.
+pub(super) const PAGE: &str = "select * from repos where (name_key, id) > (?1, ?2) \
+     and (?4 is null or instr(name_key, ?4) > 0) order by name_key, id limit ?3";
 
-pub(super) async fn page(store: &SqliteStore, page: &PageRequest) -> Result<Listed<Repo>> {
+pub(super) async fn page(
+    store: &SqliteStore,
+    filter: &RepoFilter,
+    page: &PageRequest,
+) -> Result<Listed<Repo>> {
     let (name, id) = keys_after::<(String, RepoId)>(page)?
         .map_or_else(Default::default, |(name, id)| (name, id.to_string()));
     let found = sqlx::query(PAGE)
         .bind(name)
         .bind(id)
         .bind(rows_for(page))
+        .bind(filter.text.as_deref().map(folded))
         .fetch_all(&store.readers)
         .await
         .doing("list repositories")?;
@@ -77,7 +82,7 @@ pub(super) async fn change(
     let Some(repo) = by_id(&mut tx, id).await? else {
         return Ok(Renamed::NotFound);
     };
-    if let Some(runner) = change.runner {
+    if let Some(Some(runner)) = change.runner {
         let tied: bool =
             sqlx::query_scalar("select exists (select 1 from attachments where id = ?1 and repo_id = ?2)")
                 .bind(runner.to_string())
@@ -97,7 +102,7 @@ pub(super) async fn change(
         .bind(id.to_string())
         .bind(name.as_str())
         .bind(name_key(&name))
-        .bind(change.runner.or(repo.runner).map(|id| id.to_string()))
+        .bind(change.runner.unwrap_or(repo.runner).map(|id| id.to_string()))
         .execute(&mut *tx)
         .await
         .doing(doing)?;

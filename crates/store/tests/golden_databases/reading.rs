@@ -8,7 +8,7 @@ use restic_manager_core::pending::{Plan, Retry, Target};
 use restic_manager_core::text::{DisplayName, LoginName};
 use restic_manager_core::time::{DAY, HOUR, MINUTE};
 use restic_manager_store::{
-    AuditFilter, HostFilter, JobFilter, JobRow, PageRequest, SnapshotFilter, Store, TakeSession,
+    AuditFilter, HostFilter, JobFilter, JobRow, PageRequest, RepoFilter, SnapshotFilter, Store, TakeSession,
 };
 
 use crate::fleet::{
@@ -77,7 +77,7 @@ async fn the_host(store: &dyn Store) -> Host {
 }
 
 async fn repos(store: &dyn Store) -> RepoId {
-    let repos = store.repos(page()).await.unwrap().items;
+    let repos = store.repos(&RepoFilter::default(), page()).await.unwrap().items;
     let names: Vec<&str> = repos.iter().map(|repo| repo.name.as_str()).collect();
     assert_eq!(names, ["Archive", "Copies"]);
     let archive = &repos[0];

@@ -8,7 +8,7 @@ use restic_manager_core::text::{DisplayName, ResticHost};
 
 use super::super::ask::Ask;
 use super::super::table::Answer;
-use super::connection::{CredentialForm, everyday_form};
+use super::connection::{CredentialForm, RepoChoice, everyday_form};
 use super::fields::Fields;
 use super::form::{self, Form};
 use super::frame::{Frame, Tab, Visitor};
@@ -204,7 +204,13 @@ impl Present {
                 path: self.path.clone(),
                 repo_href: format!("/repos/{}", self.view.attachment.repo_id),
                 back: format!("/hosts/{}/repo", self.seen.host.id),
-                credential: everyday_form(action, Some(&self.view), &visitor.frame, credential, Vec::new()),
+                credential: everyday_form(
+                    action,
+                    Some(&self.view),
+                    &visitor.frame,
+                    credential,
+                    RepoChoice::default(),
+                ),
                 frame: visitor.frame.of(Tab::Fleet, format!("{host} and {repo}")),
                 choices: Choices::of(&form),
                 repo,

@@ -181,6 +181,7 @@ mod tests {
             "{}",
             chart.size.path
         );
+        assert!(chart.render().unwrap().contains("Measured on 2026-11-18 only: size "));
         insta::assert_snapshot!(
             "chart",
             Chart::new(&self::history(3).0, 30, "/repos/x", now).render().unwrap()

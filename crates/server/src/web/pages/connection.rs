@@ -23,7 +23,7 @@ use super::parts::{Moment, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::Upkeep;
 use super::{page, see_other};
-use crate::app::{App, AppError, HostOverview, ListQuery, RepoOverview};
+use crate::app::{App, AppError, HostOverview, ListQuery, RepoOverview, RepoQuery};
 
 /// Rows of the lists that are shown whole.
 const WHOLE: u32 = 500;
@@ -49,7 +49,7 @@ pub(super) struct CredentialForm {
     form: Form,
     stored: Option<Stored>,
     /// What else there is to be said of the repository it is for, when that is still open.
-    choice: Option<Vec<(String, String, bool)>>,
+    choice: Option<RepoChoice>,
     button: &'static str,
     delete: Option<(String, String)>,
 }
@@ -127,7 +127,7 @@ pub(super) fn everyday_form(
     attached: Option<&AttachmentView>,
     frame: &Frame,
     typed: Option<Form>,
-    choice: Vec<(String, String, bool)>,
+    choice: RepoChoice,
 ) -> CredentialForm {
     let info =
         attached.and_then(|view| view.credentials.iter().find(|info| info.kind == CredentialKind::Repo));
@@ -179,7 +179,10 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
             (view.repo_name.to_string(), href, role(view.attachment.role))
         })
         .collect();
-    let choice = if primary.is_none() { choices(app, typed.as_ref()).await? } else { Vec::new() };
+    let choice = match primary {
+        None => RepoChoice::of(app, typed.as_ref().map_or("", |form| form.value("repo"))).await?,
+        Some(_) => RepoChoice::default(),
+    };
     let (mut health, mut upkeep, mut admin) = (None, None, None);
     if let Some(primary) = primary {
         let repo_id = primary.attachment.repo_id;
@@ -209,14 +212,28 @@ async fn show_with(visitor: Visitor, ask: &Ask, typed: Option<Form>) -> Answer {
 }
 
 /// The repositories that a host without one may be given.
-async fn choices(app: &App, typed: Option<&Form>) -> Result<Vec<(String, String, bool)>, AppError> {
-    let repos = app.repos(&ListQuery { limit: Some(WHOLE), cursor: None }).await?.items;
-    let option = |repo: RepoView| {
-        let id = repo.repo.id.to_string();
-        let chosen = typed.is_some_and(|form| form.value("repo") == id);
-        (id, format!("use {}", repo.repo.name), chosen)
-    };
-    Ok(repos.into_iter().map(option).collect())
+#[derive(Default)]
+pub(super) struct RepoChoice {
+    pub(super) options: Vec<(String, String, bool)>,
+    /// What is said when these are not all.
+    pub(super) more: &'static str,
+}
+
+impl RepoChoice {
+    /// The first ones by name; `chosen` is what was chosen so far.
+    pub(super) async fn of(app: &App, chosen: &str) -> Result<Self, AppError> {
+        let first = ListQuery { limit: Some(WHOLE), cursor: None };
+        let listed = app.repos(&RepoQuery::default(), &first).await?;
+        let more = listed.next_cursor.map_or("", |_| {
+            "These are the first by name. For another one attach the host on the page of that repository."
+        });
+        let option = |repo: RepoView| {
+            let id = repo.repo.id.to_string();
+            let is_chosen = chosen == id;
+            (id, format!("use {}", repo.repo.name), is_chosen)
+        };
+        Ok(Self { options: listed.items.into_iter().map(option).collect(), more })
+    }
 }
 
 /// Stores the everyday credential of a host's primary repository, which is made or chosen when there is none.

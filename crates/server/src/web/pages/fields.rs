@@ -24,6 +24,11 @@ impl Fields {
         Some(self.text(name)).filter(|text| !text.is_empty())
     }
 
+    /// Whether it was sent at all, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+
     /// The value as it was typed.
     pub(super) fn secret(&self, name: &str) -> Secret {
         self.value(name).cloned().unwrap_or_default()

@@ -7,8 +7,9 @@ use askama::Template;
 use http::StatusCode;
 use restic_manager_core::api::JobView;
 use restic_manager_core::id::{JobId, ScheduleId};
-use restic_manager_core::model::{ActorKind, ForgetResult, JobState, JobSummary};
+use restic_manager_core::model::{ActorKind, ForgetResult, JobKind, JobState, JobSummary};
 use restic_manager_core::restic::Progress;
+use restic_manager_core::secret::Secret;
 use restic_manager_core::time::{SECOND, Timestamp};
 
 use super::super::ask::Ask;
@@ -32,6 +33,7 @@ pub(super) fn routes() -> Vec<Route> {
         act("/jobs/{id}/cancel", cancel),
         look("/jobs/{id}/give-up", give_up_form),
         act("/jobs/{id}/give-up", give_up),
+        act("/jobs/{id}/rerun", rerun),
     ]
 }
 
@@ -68,6 +70,8 @@ struct LivePart {
     may_cancel: bool,
     /// Whether its host is out of contact, so that nobody can cancel it.
     may_give_up: bool,
+    /// The token of the form to ask for it once more, where one would want that.
+    rerun: Option<Secret>,
     cancel_asked: Option<Moment>,
     hold: Option<(Prose, Prose)>,
     end: Option<End>,
@@ -129,16 +133,19 @@ async fn job(visitor: Visitor, ask: Ask) -> Answer {
     let view = app.job(id).await?;
     let refreshing = (!view.job.state.is_final()).then(|| fields.text("live") != "off");
     let log = LogPart::read(app, &view, fields.text("find")).await?;
+    let csrf = Secret::new(visitor.frame.csrf());
     let mut frame = visitor.frame.of(Tab::Jobs, name(&view));
     frame.refresh = refreshing.filter(|live| *live).map(|_| REFRESH);
     let stream = refreshing.map(|_| format!("/jobs/{id}/stream?from={}", log.next));
-    let live = LivePart::new(app, &view, now).await?;
+    let live = LivePart::new(app, &view, now, &csrf).await?;
     page(StatusCode::OK, &JobPage { frame, id: id.to_string(), live, refreshing, stream, log })
 }
 
 impl LivePart {
-    async fn new(app: &App, view: &JobView, now: Timestamp) -> Result<Self, AppError> {
+    async fn new(app: &App, view: &JobView, now: Timestamp, csrf: &Secret) -> Result<Self, AppError> {
         let job = &view.job;
+        let chain = Chain::of(app, view, now).await?;
+        let next_attempt = chain.as_ref().is_some_and(|chain| chain.next.is_some());
         let asker = asker(app, view).await?;
         let summary = job.summary.clone().unwrap_or_default();
         let hold = view.hold.as_ref();
@@ -146,6 +153,7 @@ impl LivePart {
             title: title(view),
             may_cancel: !job.state.is_final() && job.cancel_requested_at.is_none(),
             may_give_up: job.state.occupies() && !is_there(app, view),
+            rerun: wants_rerun(view, next_attempt).then(|| csrf.clone()),
             cancel_asked: job
                 .cancel_requested_at
                 .filter(|_| !job.state.is_final())
@@ -154,7 +162,7 @@ impl LivePart {
             end: end(view),
             progress: view.progress.as_ref().map(|done| progress(done, job.started_at, now)),
             steps: steps(view, now),
-            chain: Chain::of(app, view, now).await?,
+            chain,
             facts: facts(view, asker),
             summary: produced(&summary),
             missing: summary.missing_paths,
@@ -239,6 +247,33 @@ async fn give_up(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
     let id: JobId = ask.id("id", "job")?;
     ask.state.app.give_up_job(&visitor.caller, id).await?;
     Ok(see_other(&format!("/jobs/{id}")))
+}
+
+/// Whether a person would want it once more: it did not succeed, and nobody is about to try it again anyway.
+fn wants_rerun(view: &JobView, next_attempt: bool) -> bool {
+    let job = &view.job;
+    let ended = match job.state {
+        JobState::Failed | JobState::Lost | JobState::Cancelled | JobState::Warning => true,
+        JobState::Queued
+        | JobState::Dispatched
+        | JobState::Running
+        | JobState::Succeeded
+        | JobState::Superseded
+        | JobState::Withdrawn => false,
+    };
+    let kind = match job.kind {
+        JobKind::Backup => job.group_id.is_some(),
+        JobKind::Forget => job.intent.preview_group.is_none(),
+        JobKind::Prune | JobKind::Check | JobKind::Stats => true,
+        JobKind::Init | JobKind::Unlock | JobKind::Restore | JobKind::Diff => false,
+    };
+    ended && kind && !next_attempt
+}
+
+async fn rerun(visitor: Visitor, _: Fields, ask: Ask) -> Answer {
+    let id: JobId = ask.id("id", "job")?;
+    let accepted = ask.state.app.rerun_job(&visitor.caller, id).await?;
+    Ok(see_other(&format!("/jobs/{}", accepted.job_id)))
 }
 
 /// The job in words: `Backup of home on web1`.

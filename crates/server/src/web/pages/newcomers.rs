@@ -6,7 +6,7 @@ use http::StatusCode;
 use restic_manager_core::announce::{Fingerprint, PendingState};
 use restic_manager_core::api::{
     ApproveRepo, ApproveRequest, ApprovedView, EnrollmentTokenRequest, EnrollmentView, PendingHostView,
-    Presence, RepoView,
+    Presence,
 };
 use restic_manager_core::id::{EnrollmentId, PendingHostId};
 use restic_manager_core::text::DisplayName;
@@ -15,6 +15,7 @@ use restic_manager_core::time::Timestamp;
 use super::super::answer::Refusal;
 use super::super::ask::Ask;
 use super::super::table::Answer;
+use super::connection::RepoChoice;
 use super::fields::Fields;
 use super::form::{self, Form};
 use super::frame::{Frame, Tab, Visitor};
@@ -25,8 +26,8 @@ use crate::app::ListQuery;
 
 /// Seconds until a page that waits looks again.
 const LOOK: u32 = 3;
-/// The repositories a new host may be given.
-const REPOS: u32 = 500;
+/// Machines that are listed at a time.
+const MACHINES: u32 = 500;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -200,7 +201,7 @@ async fn pending_part(visitor: Visitor, ask: Ask) -> Answer {
 }
 
 async fn pending_list(ask: &Ask, now: Timestamp) -> Result<PendingList, Refusal> {
-    let whole = ListQuery { limit: Some(REPOS), cursor: None };
+    let whole = ListQuery { limit: Some(MACHINES), cursor: None };
     let listed = ask.state.app.pending_hosts(&whole).await?;
     Ok(PendingList { rows: listed.items.iter().map(|view| pending_line(view, now)).collect() })
 }
@@ -247,7 +248,7 @@ struct Compare {
     taken_by: Option<String>,
     namesakes: Option<String>,
     host: Option<String>,
-    repos: Vec<(String, String, bool)>,
+    repos: RepoChoice,
 }
 
 async fn compare(visitor: Visitor, ask: Ask) -> Answer {
@@ -259,19 +260,13 @@ async fn compare(visitor: Visitor, ask: Ask) -> Answer {
 
 async fn show_compare(visitor: Visitor, ask: &Ask, view: PendingHostView, form: Form) -> Answer {
     let now = visitor.frame.now;
-    let whole = ListQuery { limit: Some(REPOS), cursor: None };
-    let repos = ask.state.app.repos(&whole).await?.items;
-    let option = |repo: RepoView| {
-        let id = repo.repo.id.to_string();
-        let chosen = form.value("repo") == id;
-        (id, format!("use {}", repo.repo.name), chosen)
-    };
+    let repos = RepoChoice::of(&ask.state.app, form.value("repo")).await?;
     let unknown = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "not said".to_owned());
     let others = u64::from(view.namesakes);
     page(
         form.status(),
         &Compare {
-            repos: repos.into_iter().map(option).collect(),
+            repos,
             id: view.id.to_string(),
             name: view.name.to_string(),
             fingerprint: view.fingerprint,

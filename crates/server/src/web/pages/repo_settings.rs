@@ -50,7 +50,7 @@ struct Present {
     overview: RepoOverview,
     /// Who uses it: attachment and name of the host.
     users: Vec<(AttachmentId, String)>,
-    /// The attachment of the host that does the maintenance.
+    /// The attachment whose host was chosen to do the maintenance.
     runner: Option<AttachmentId>,
 }
 
@@ -59,15 +59,19 @@ impl Present {
         let app = &ask.state.app;
         let overview = app.repo_overview(id).await?;
         let rows = app.store().attachments_of_repos(&[id]).await?;
-        let runs = overview.runner.as_ref().map(|runner| runner.seen.host.id);
-        let runner =
-            rows.iter().find(|row| Some(row.attachment.host_id) == runs).map(|row| row.attachment.id);
+        let runner = overview.repo.runner;
         let users = rows.into_iter().map(|row| (row.attachment.id, row.host_name.to_string())).collect();
         Ok(Self { overview, users, runner })
     }
 
     fn name(&self) -> &str {
         self.overview.repo.name.as_str()
+    }
+
+    /// What it is called to choose nobody.
+    fn automatic(&self) -> String {
+        let now = self.overview.runner.as_ref().filter(|_| self.runner.is_none());
+        now.map_or_else(|| "automatic".to_owned(), |now| format!("automatic: {}", now.seen.host.name))
     }
 
     fn form(&self) -> Form {
@@ -112,6 +116,9 @@ fn render(visitor: Visitor, present: &Present, form: Form) -> Answer {
     runners.sort_by_key(|(.., chosen)| !chosen);
     runners.truncate(CHOICE);
     runners.sort_by(|(_, one, _), (_, other, _)| one.cmp(other));
+    if !runners.is_empty() {
+        runners.insert(0, (String::new(), present.automatic(), form.value("runner").is_empty()));
+    }
     page(
         form.status(),
         &RepoSettings {
@@ -133,7 +140,8 @@ async fn save(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     let (Some(name), Some(runner)) = (name, runner) else { return render(visitor, &present, form) };
     let patch = RepoPatch {
         name: Some(name).filter(|name| name.as_str() != present.name()),
-        runner: runner.filter(|runner| Some(*runner) != present.runner),
+        // Where nobody is attached there is no such field.
+        runner: Some(runner).filter(|runner| fields.has("runner") && *runner != present.runner),
     };
     let back = see_other(&format!("/repos/{id}"));
     if patch.name.is_none() && patch.runner.is_none() {

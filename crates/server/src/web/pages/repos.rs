@@ -20,7 +20,10 @@ use super::parts::{JobLine, Moment, Pager, Prose};
 use super::table::{Route, act, look};
 use super::upkeep::{self, Upkeep};
 use super::{ROWS, page, see_other, words};
-use crate::app::{AppError, ErrorKind, JobQuery, ListQuery};
+use crate::app::{AppError, ErrorKind, JobQuery, ListQuery, RepoQuery};
+
+/// So many repositories need no search.
+const AT_A_GLANCE: usize = 10;
 
 /// Rows of the list of jobs, which is only begun here.
 const BEGUN: u32 = 10;
@@ -38,6 +41,10 @@ pub(super) fn routes() -> Vec<Route> {
 struct Repos {
     frame: Frame,
     repos: Vec<RepoLine>,
+    /// The part of the name that is looked for.
+    find: String,
+    /// Whether there are so many that one would look for a name.
+    searches: bool,
     pager: Pager,
 }
 
@@ -51,8 +58,11 @@ struct RepoLine {
 async fn repos(visitor: Visitor, ask: Ask) -> Answer {
     let fields = Fields::parse(ask.query_text().as_bytes());
     let list = ListQuery { limit: Some(ROWS), cursor: fields.given("cursor").map(str::to_owned) };
-    let listed = ask.state.app.repos(&list).await?;
-    let pager = pager("/repos", &[], list.cursor.is_some(), listed.next_cursor.as_deref());
+    let query = RepoQuery { q: fields.given("q").map(str::to_owned) };
+    let listed = ask.state.app.repos(&query, &list).await?;
+    let find = query.q.unwrap_or_default();
+    let pager = pager("/repos", &[("q", &find)], list.cursor.is_some(), listed.next_cursor.as_deref());
+    let searches = !find.is_empty() || list.cursor.is_some() || listed.items.len() > AT_A_GLANCE;
     let now = visitor.frame.now;
     let line = |view: RepoView| RepoLine {
         href: format!("/repos/{}", view.repo.id),
@@ -61,7 +71,8 @@ async fn repos(visitor: Visitor, ask: Ask) -> Answer {
         hosts: words::count(view.attachments.len() as u64, "host"),
     };
     let repos = listed.items.into_iter().map(line).collect();
-    page(StatusCode::OK, &Repos { frame: visitor.frame.of(Tab::Repos, "Repositories"), repos, pager })
+    let frame = visitor.frame.of(Tab::Repos, "Repositories");
+    page(StatusCode::OK, &Repos { frame, repos, find, searches, pager })
 }
 
 #[derive(Template)]
@@ -84,7 +95,11 @@ struct RepoPage {
     /// The host that does the maintenance, as it uses the repository.
     connection: Option<UserLine>,
     admin: Option<CredentialForm>,
+    /// How many hosts use it.
+    users: String,
+    /// Those of them on this page; whoever does the maintenance comes first.
     attachments: Vec<UserLine>,
+    more_users: Pager,
     jobs: Vec<JobLine>,
 }
 
@@ -172,7 +187,8 @@ async fn show(visitor: Visitor, ask: &Ask, id: RepoId, besides: Besides) -> Answ
     let rows = app.store().attachments_of_repos(&[id]).await.map_err(AppError::from)?;
     let query = JobQuery { repo_id: Some(id), ..JobQuery::default() };
     let jobs = app.jobs(&query, &ListQuery { limit: Some(BEGUN), cursor: None }).await?.items;
-    let days = chart::days(Fields::parse(ask.query_text().as_bytes()).text("days"));
+    let fields = Fields::parse(ask.query_text().as_bytes());
+    let days = chart::days(fields.text("days"));
     let history = app.stats_history(id, Some(days)).await?.items;
     let health = Health::of(&overview.stats, now);
     let besides = besides.with_forms_of(&health, overview.check_errors);
@@ -181,11 +197,9 @@ async fn show(visitor: Visitor, ask: &Ask, id: RepoId, besides: Besides) -> Answ
     let repo = overview.repo;
     let runs = |row: &&AttachmentRow| upkeep.is_run_by(row.attachment.host_id);
     let connection = rows.iter().find(runs).cloned().map(|row| user_line(row, true));
-    let runner = rows.iter().find(runs).map(|row| row.attachment.id);
-    let attachments = rows.into_iter().map(|row| {
-        let runs = runner == Some(row.attachment.id);
-        user_line(row, runs)
-    });
+    let users = words::count(rows.len() as u64, "host");
+    let from = fields.text("from").parse().unwrap_or(0);
+    let (attachments, more_users) = users_from(rows, from, id, |row| runs(&row));
     page(
         besides.status,
         &RepoPage {
@@ -200,12 +214,37 @@ async fn show(visitor: Visitor, ask: &Ask, id: RepoId, besides: Besides) -> Answ
             chart: Chart::new(&history, days, &format!("/repos/{id}"), now),
             connection,
             admin,
-            attachments: attachments.collect(),
+            users,
+            attachments,
+            more_users,
             jobs: jobs.iter().map(|view| JobLine::new(view, now)).collect(),
             frame: frame.of(Tab::Repos, repo.name.to_string()),
             upkeep,
         },
     )
+}
+
+/// The hosts of one page, from that place on, and where the others are.
+fn users_from(
+    mut rows: Vec<AttachmentRow>,
+    from: usize,
+    id: RepoId,
+    runs: impl Fn(&AttachmentRow) -> bool,
+) -> (Vec<UserLine>, Pager) {
+    let from = if from < rows.len() { from } else { 0 };
+    let next = from + ROWS as usize;
+    let place = |from: usize| format!("/repos/{id}?from={from}#hosts");
+    let pager = Pager {
+        first: (from > 0).then(|| format!("/repos/{id}#hosts")),
+        next: (next < rows.len()).then(|| place(next)),
+    };
+    // The others keep their order, by name.
+    rows.sort_by_key(|row| !runs(row));
+    let line = |row: AttachmentRow| {
+        let runs = runs(&row);
+        user_line(row, runs)
+    };
+    (rows.into_iter().skip(from).take(ROWS as usize).map(line).collect(), pager)
 }
 
 /// Asks for the repository to be measured, and leads to the job that does it.

@@ -24,6 +24,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::user::<__path_stream, _>(stream),
         Route::user::<__path_cancel, _>(cancel),
         Route::user::<__path_give_up, _>(give_up),
+        Route::user::<__path_rerun, _>(rerun),
     ]
 }
 
@@ -128,6 +129,16 @@ async fn give_up(user: User, mut ask: Ask) -> Answer {
     let id = ask.id("id", "job")?;
     let NoBody {} = ask.json_or_default().await?;
     Ok(ok(&ask.state.app.give_up_job(&user.caller, id).await?))
+}
+
+/// Asks once more for what a backup, a forget, a prune, a check or a measurement that is over was to do, with what is set now.
+#[utoipa::path(post, path = "/api/jobs/{id}/rerun", operation_id = "rerun_job", tag = "jobs",
+    params(("id" = JobId, Path, description = "The job that is over.")),
+    responses((status = 202, description = "The new job; the one that waits already when there is one.", body = Accepted)))]
+async fn rerun(user: User, mut ask: Ask) -> Answer {
+    let id = ask.id("id", "job")?;
+    let NoBody {} = ask.json_or_default().await?;
+    Ok(json(StatusCode::ACCEPTED, &ask.state.app.rerun_job(&user.caller, id).await?))
 }
 
 fn states(list: &str) -> Result<Vec<JobState>, AppError> {

@@ -3,12 +3,13 @@
 use http::StatusCode;
 use restic_manager_core::api::{Accepted, Page, RepoPatch, RepoView, RepoWrite};
 use restic_manager_core::id::RepoId;
+use serde::Deserialize;
 
 use super::super::answer::{json, no_content, ok};
 use super::super::ask::Ask;
 use super::super::guard::User;
 use super::super::table::{Answer, Route};
-use super::PageParams;
+use crate::app::{ListQuery, RepoQuery};
 
 pub(super) fn routes() -> Vec<Route> {
     vec![
@@ -21,12 +22,23 @@ pub(super) fn routes() -> Vec<Route> {
     ]
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RepoParams {
+    /// Part of the name, in any case.
+    q: Option<String>,
+    /// At most so many items: 1 to 500, 100 when not given.
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// Repositories by name.
-#[utoipa::path(get, path = "/api/repos", operation_id = "list_repos", tag = "repos", params(PageParams),
+#[utoipa::path(get, path = "/api/repos", operation_id = "list_repos", tag = "repos", params(RepoParams),
     responses((status = 200, description = "A page.", body = Page<RepoView>)))]
 async fn list(_: User, ask: Ask) -> Answer {
-    let list = ask.query::<PageParams>()?.into();
-    Ok(ok(&ask.state.app.repos(&list).await?))
+    let RepoParams { q, limit, cursor } = ask.query()?;
+    Ok(ok(&ask.state.app.repos(&RepoQuery { q }, &ListQuery { limit, cursor }).await?))
 }
 
 /// Makes a repository known; restic makes it when the first host is attached.

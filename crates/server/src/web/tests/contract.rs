@@ -90,6 +90,7 @@ fn every_operation_says_how_it_is_reached_what_it_is_called_and_how_it_refuses()
                 "run_source_group",
                 "cancel_job",
                 "give_up_job",
+                "rerun_job",
                 "run_pending_run",
                 "reject_pending_host",
                 "preview_forget",

@@ -10,6 +10,7 @@ use askama::Template;
 use restic_manager_core::api::JobView;
 use restic_manager_core::id::JobId;
 use restic_manager_core::model::LogLine;
+use restic_manager_core::secret::Secret;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -51,15 +52,16 @@ impl From<AppError> for Over {
 }
 
 /// All that comes of a job, from line `from` of its log on; a stream that broke goes on where it was.
-pub(super) async fn stream(_: Visitor, ask: Ask) -> Answer {
+pub(super) async fn stream(visitor: Visitor, ask: Ask) -> Answer {
     let id: JobId = ask.id("id", "job")?;
     ask.state.app.job(id).await?;
     let fields = Fields::parse(ask.query_text().as_bytes());
     let last = ask.headers.get("last-event-id").and_then(|value| value.to_str().ok());
     let next = last.and_then(|id| id.parse().ok()).or_else(|| fields.text("from").parse().ok()).unwrap_or(0);
+    let csrf = Secret::new(visitor.frame.csrf());
     let state = Arc::clone(&ask.state);
     Ok(events(ask.state.shutdown.clone(), move |listener| async move {
-        let mut teller = Teller { state, id, next, view: None, head_at: Instant::now(), listener };
+        let mut teller = Teller { state, id, csrf, next, view: None, head_at: Instant::now(), listener };
         match teller.run().await {
             Ok(never) => match never {},
             Err(Over::Told) => teller.listener.tell(&Event { name: "rm-end", ..Event::default() }).await,
@@ -75,6 +77,8 @@ pub(super) async fn stream(_: Visitor, ask: Ask) -> Answer {
 struct Teller {
     state: Arc<WebState>,
     id: JobId,
+    /// What a form in the head carries.
+    csrf: Secret,
     /// The number of the first line that was not told yet.
     next: u64,
     /// The job as it was last heard of, while that was not told.
@@ -162,7 +166,7 @@ impl Teller {
         let Some(view) = self.view.take() else { return Ok(()) };
         self.head_at = Instant::now() + HEAD_EVERY;
         let now = self.state.app.clock().now();
-        let part = LivePart::new(&self.state.app, &view, now).await?;
+        let part = LivePart::new(&self.state.app, &view, now, &self.csrf).await?;
         let Ok(html) = part.render() else { return Err(Over::Gone) };
         // Without a name: it takes the place of what it was.
         Ok(self.listener.tell(&Event { name: "", data: &html, id: Some(self.next) }).await?)

@@ -1,6 +1,7 @@
 //! What an operator changes of hosts, repositories and of what ties them.
 
-use restic_manager_core::model::JobKind;
+use restic_manager_core::id::JobId;
+use restic_manager_core::model::{FinalState, JobKind, JobSummary};
 use restic_manager_store::{AuditFilter, PageRequest};
 
 use super::views::{Fleet, part};
@@ -142,14 +143,16 @@ async fn a_repository_is_made_shared_handed_over_and_forgotten() {
 
     let settings = format!("{repo}/settings");
     let runner = part(&browser.look(&settings).await.html, r#"<select id="runner""#, "</select>").to_owned();
-    assert!(runner.contains("selected>web1"), "{runner}");
-    let runner = runner.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    let unchanged = browser.send(&settings, &[("name", "Copies"), ("runner", &runner)]).await;
+    assert!(runner.contains(r#"value="" selected>automatic: web1<"#), "{runner}");
+    let runner = runner.split("value=\"").nth(2).unwrap().split('"').next().unwrap().to_owned();
+    let unchanged = browser.send(&settings, &[("name", "Copies"), ("runner", "")]).await;
     assert_eq!((unchanged.to.as_deref(), deeds(&house, "repo.changed").await), (Some(repo.as_str()), 0));
     let nobody = browser.send(&settings, &[("name", "Copies"), ("runner", "nobody")]).await;
     assert!(nobody.status == 422 && !wrong(&nobody.html, "runner").is_empty(), "{}", nobody.html);
     assert_eq!(browser.send(&settings, &[("name", "Far copies"), ("runner", &runner)]).await.status, 303);
     assert!(browser.look(&repo).await.html.contains("<h1>Far copies</h1>"));
+    let chosen = part(&browser.look(&settings).await.html, r#"<select id="runner""#, "</select>").to_owned();
+    assert!(chosen.contains("selected>web1<"), "{chosen}");
 
     let delete = format!("{repo}/delete");
     let typo = browser.send(&delete, &[("typed", "Copies")]).await;
@@ -161,6 +164,12 @@ async fn a_repository_is_made_shared_handed_over_and_forgotten() {
         used.html
     );
     let tie = format!("/hosts/{}/attachments/{}", fleet.host, repo.rsplit('/').next().unwrap());
+    // Who was chosen by name is not detached by mistake, and need not stay for ever.
+    let runs = browser.send(&format!("{tie}/delete"), &[("typed", "Far copies")]).await;
+    assert!(runs.status == 409 && runs.html.contains("is the runner"), "{}", runs.html);
+    assert_eq!(browser.send(&settings, &[("name", "Far copies")]).await.to.as_deref(), Some(repo.as_str()));
+    assert_eq!(deeds(&house, "repo.changed").await, 1, "a form without the field changes no runner");
+    assert_eq!(browser.send(&settings, &[("name", "Far copies"), ("runner", "")]).await.status, 303);
     assert_eq!(browser.send(&format!("{tie}/delete"), &[("typed", "Far copies")]).await.status, 303);
     assert_eq!(browser.look(&tie).await.status, 404);
     assert_eq!(browser.send(&delete, &[("typed", "Far copies")]).await.to.as_deref(), Some("/repos"));
@@ -201,6 +210,26 @@ async fn a_host_learns_its_role_and_what_its_credential_may_do() {
 
     let typo = browser.send(&format!("{tie}/delete"), &[("typed", "web")]).await;
     assert!(typo.status == 422 && wrong(&typo.html, "typed").contains("“web1”"), "{}", typo.html);
+}
+
+#[tokio::test]
+async fn a_job_that_did_not_succeed_can_be_run_again() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let mut fleet = Fleet::new(&house, "web1").await;
+    let offered = async |job: JobId| {
+        browser.look(&format!("/jobs/{job}")).await.html.contains(&format!(r#"action="/jobs/{job}/rerun""#))
+    };
+    let runs = fleet.running(JobKind::Stats).await;
+    assert!(!offered(runs).await, "it is not over");
+    let none = JobSummary::default;
+    let fine = fleet.ended(JobKind::Check, FinalState::Succeeded, "", none()).await;
+    let unlock = fleet.ended(JobKind::Unlock, FinalState::Failed, "no", none()).await;
+    assert!(!offered(fine).await && !offered(unlock).await);
+    let failed = fleet.ended(JobKind::Check, FinalState::Failed, "no", none()).await;
+    assert!(offered(failed).await);
+    let away = browser.send(&format!("/jobs/{failed}/rerun"), &[]).await;
+    assert!(away.html.contains("is not connected"), "{}: {}", away.status, away.html);
 }
 
 #[tokio::test]

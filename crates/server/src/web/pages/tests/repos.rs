@@ -2,6 +2,7 @@
 
 use restic_manager_core::model::RepoStats;
 use restic_manager_store::Effect;
+use serde_json::json;
 
 use super::views::{Fleet, foreign_lock, part};
 use super::*;
@@ -15,6 +16,45 @@ impl Fleet<'_> {
         let stats = RepoStats { locks: Some(vec![lock]), locks_seen_at: Some(now), ..RepoStats::default() };
         self.says(Effect::Stats { repo_id: self.repo, restic_id: None, stats }).await;
     }
+}
+
+#[tokio::test]
+async fn many_repositories_are_searched_and_many_hosts_of_one_are_paged() {
+    let house = House::new();
+    let browser = house.browser().await;
+    let last = Fleet::new(&house, "web999").await;
+    assert!(!browser.look("/repos").await.html.contains(r#"role="search""#), "one needs no search");
+    for number in 100..150 {
+        let other = Fleet::new(&house, &format!("web{number}")).await;
+        let write = json!({"role": "copy", "credential": {"url": "/srv/shared", "password": "s3cret"}});
+        let write = serde_json::from_value(write).unwrap();
+        house.state.app.put_attachment(&other.caller, other.host, last.repo, write).await.unwrap();
+    }
+    let named = |html: &str, from: &str| {
+        let part = part(html, from, "</section>");
+        part.matches(r#"class="name" href="/"#).count()
+    };
+    let first = browser.look(&format!("/repos/{}", last.repo)).await.html;
+    let users = part(&first, r#"id="hosts""#, "</section>");
+    assert!(users.contains("Used by 51 hosts") && users.find(">web999<") < users.find(">web100<"), "{users}");
+    assert_eq!(named(&first, r#"id="hosts""#), 50);
+    let next = part(users, r#"<a href="/repos/"#, r#"" rel="next""#).split('"').nth(1).unwrap().to_owned();
+    let second = browser.look(next.split('#').next().unwrap()).await.html;
+    let users = part(&second, r#"id="hosts""#, "</section>");
+    assert!(
+        users.contains(">web149<") && users.contains("First page") && !users.contains("Next page"),
+        "{users}"
+    );
+    assert_eq!(named(&second, r#"id="hosts""#), 1);
+    let beyond = browser.look(&format!("/repos/{}?from=51", last.repo)).await.html;
+    assert_eq!(named(&beyond, r#"id="hosts""#), 50, "what is not there begins anew");
+
+    let all = browser.look("/repos").await.html;
+    assert!(all.contains(r#"role="search""#) && all.contains("Next page"), "{all}");
+    let found = browser.look("/repos?q=WEB14").await.html;
+    assert_eq!(found.matches(r#"class="name" href="/repos/"#).count(), 10, "{found}");
+    assert!(found.contains(r#"value="WEB14""#) && !found.contains("Next page"));
+    assert!(browser.look("/repos?q=nothing").await.html.contains("No repository like that"));
 }
 
 #[tokio::test]
