@@ -104,7 +104,10 @@ fn decide_kind(
             (report(None, None, format!("{name} has no further slot in its cadence{ignored}")), None, None)
         }
         Timing::Waits { start_at } => {
-            let sentence = format!("{name} starts at {start_at}{ignored}");
+            let held = hold(view, kind).filter(needs_a_person).map_or(String::new(), |hold| {
+                format!("; as things stand it will be held: {}; {}", hold.sentence(), hold.remedy())
+            });
+            let sentence = format!("{name} starts at {start_at}{held}{ignored}");
             (report(Some(start_at), None, sentence), None, Some(start_at))
         }
         Timing::Due { slot, attempt, next_start } => match hold(view, kind) {
@@ -130,6 +133,25 @@ fn decide_kind(
                 (report(Some(now), Some(hold), sentence), None, wake)
             }
         },
+    }
+}
+
+/// Whether a hold stays until somebody does something; a host that is away most often comes back by itself.
+fn needs_a_person(hold: &Hold) -> bool {
+    match hold {
+        Hold::AdminCredsRequired
+        | Hold::CheckErrors
+        | Hold::ForeignLock
+        | Hold::NoRunner
+        | Hold::ResticMissing
+        | Hold::ClockSuspect => true,
+        Hold::HostOffline
+        | Hold::HostBusy { .. }
+        | Hold::RepoBusy { .. }
+        | Hold::Draining { .. }
+        | Hold::OutOfContact { .. }
+        | Hold::BreakerOpen
+        | Hold::WaitingRetry { .. } => false,
     }
 }
 

@@ -224,7 +224,17 @@ fn each_situation_is_said_in_one_sentence() {
     view.has_admin_creds = false;
     let say = |view: &RepoView, kind: usize, now| decide(view, now).reports[kind].sentence.clone();
     assert_eq!(say(&view, 0, at(1, 0, 0)), "forget is disabled");
+    assert_eq!(
+        say(&view, 1, at(1, 0, 0)),
+        "prune starts at 2026-01-11T04:00:00Z; as things stand it will be held: the admin credential of the repository \
+         is missing; set it with `rmctl creds set --kind admin`"
+    );
+    view.has_admin_creds = true;
     assert_eq!(say(&view, 1, at(1, 0, 0)), "prune starts at 2026-01-11T04:00:00Z");
+    view.runner = RunnerState::Away;
+    assert_eq!(say(&view, 1, at(1, 0, 0)), "prune starts at 2026-01-11T04:00:00Z", "it may be back by then");
+    view.runner = RunnerState::Ready;
+    view.has_admin_creds = false;
     assert_eq!(
         say(&view, 1, at(6, 4, 0)),
         "prune is due since 2026-01-11T04:00:00Z, but the admin credential of the repository is missing; set it with \

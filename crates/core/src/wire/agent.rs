@@ -324,7 +324,8 @@ pub struct JobFinished {
     pub state: FinalState,
     /// In which class.
     pub class: OutcomeClass,
-    /// Restic's exit code; none when it never started or died of a signal.
+    /// The exit code of the command that did the work; none when it died of a signal or never started, be it that a question before it
+    /// (whether the repository opens, say) was answered badly.
     pub exit_code: Option<i32>,
     /// In one sentence.
     pub message: String,
