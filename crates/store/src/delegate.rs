@@ -111,6 +111,7 @@ macro_rules! delegate_one {
             fn busy_hosts() -> Vec<HostId>;
             fn hosts_besides(ids: &[HostId]) -> Vec<HostId>;
             fn hosts_without_restic(limit: u32) -> Vec<Host>;
+            fn schedules_without_target(limit: u32) -> Vec<(Schedule, DisplayName)>;
             fn unmended(since: Timestamp, limit: u32) -> Vec<JobRow>;
             fn attempts(run_id: RunId) -> Vec<JobRow>;
             fn job_days(of: DaysOf, kind: JobKind, within: Range<Timestamp>) -> Vec<JobDay>;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
-use restic_manager_core::model::{Host, JobKind, JobState};
+use restic_manager_core::model::{Host, JobKind, JobState, Schedule};
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
@@ -61,6 +61,9 @@ pub trait Glance: Send + Sync {
     async fn hosts_besides(&self, ids: &[HostId]) -> Result<Vec<HostId>>;
     /// The first hosts by name whose agent says that it has no usable restic.
     async fn hosts_without_restic(&self, limit: u32) -> Result<Vec<Host>>;
+    /// The first enabled schedules that back up nowhere, with the names of their hosts: the host is attached to none of their repositories, for
+    /// maintenance apart. By the host's name, then by their own.
+    async fn schedules_without_target(&self, limit: u32) -> Result<Vec<(Schedule, DisplayName)>>;
     /// Jobs asked for at or after an instant that failed, were lost or ended with a warning, and after which no job of the same
     /// kind, host, repository and group, asked for later, is over; newest first by id.
     async fn unmended(&self, since: Timestamp, limit: u32) -> Result<Vec<JobRow>>;

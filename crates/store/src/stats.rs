@@ -21,7 +21,9 @@ pub(crate) fn merge(known: &mut RepoStats, news: &RepoStats) {
     } = news;
     known.total_size_bytes = total_size_bytes.or(known.total_size_bytes);
     known.size_kind = size_kind.or(known.size_kind);
-    known.uncompressed_bytes = uncompressed_bytes.or(known.uncompressed_bytes);
+    // What is compared with the size is of the same measurement.
+    let same = known.uncompressed_bytes.filter(|_| total_size_bytes.is_none());
+    known.uncompressed_bytes = uncompressed_bytes.or(same);
     known.snapshot_count = snapshot_count.or(known.snapshot_count);
     known.measured_at = measured_at.or(known.measured_at);
     if is_news(*last_check_at, known.last_check_at) {

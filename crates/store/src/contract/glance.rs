@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use restic_manager_core::id::{GroupId, HostId, JobId, RunId};
-use restic_manager_core::model::{FinalState, HostFacts, JobKind, JobState, RepoStats, Role, StatsKind};
+use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
+use restic_manager_core::model::{
+    FinalState, HostFacts, JobKind, JobState, RepoStats, Role, Schedule, StatsKind,
+};
 use restic_manager_core::time::DAY;
 
 use super::fixture::{
-    Agent, asked, at, attached, backup, dispatch, enrolled, fired, job, job_in_state, made_group, made_repo,
-    made_schedule, mint, queued, run, tied,
+    Agent, asked, at, attached, audit, backup, dispatch, enrolled, fired, job, job_in_state, made_group,
+    made_repo, made_schedule, mint, queued, run, schedule, tied,
 };
-use crate::{DaysOf, Effect, JobDay, Store};
+use crate::{DaysOf, Effect, JobDay, PlanWritten, Store};
 
 /// The primary repository of each host that has one, in the order asked for; copies do not count.
 pub async fn the_primary_repository_of_each_host(store: &Arc<dyn Store>) {
@@ -117,6 +119,36 @@ pub async fn hosts_without_restic_are_found(store: &Arc<dyn Store>) {
     };
     assert_eq!(names(store.hosts_without_restic(5).await.unwrap()), ["A", "b", "c"]);
     assert_eq!(names(store.hosts_without_restic(2).await.unwrap()), ["A", "b"]);
+}
+
+/// A schedule backs up nowhere when its host is attached to none of its repositories, maintenance apart.
+pub async fn schedules_that_back_up_nowhere_are_found(store: &Arc<dyn Store>) {
+    let (web, main) = tied(store, "web").await;
+    let (bare, far) = (enrolled(store, "Bare").await, made_repo(store, "far").await);
+    attached(store, &bare, &main, Role::Maintenance).await;
+    let (home, root) = (made_group(store, &web, "home").await, made_group(store, &bare, "root").await);
+    let pinned = |name: &str, repo_ids: &[RepoId]| Schedule {
+        repo_ids: Some(repo_ids.to_vec()),
+        ..schedule(&web, name, &[&home])
+    };
+    for made in [
+        schedule(&web, "everywhere", &[&home]),
+        pinned("one of two", &[far.id, main.id]),
+        Schedule { enabled: false, ..pinned("off", &[far.id]) },
+        pinned("far", &[far.id]),
+        schedule(&bare, "z", &[&root]),
+    ] {
+        let written = store.create_schedule(made, audit("schedule.created")).await.unwrap();
+        assert!(matches!(written, PlanWritten::Done(_)), "{written:?}");
+    }
+    let found = async |limit| {
+        let found = store.schedules_without_target(limit).await.unwrap();
+        found.into_iter().map(|(schedule, host)| format!("{host} {}", schedule.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(5).await, ["Bare z", "web far"]);
+    assert_eq!(found(1).await, ["Bare z"]);
+    attached(store, &web, &far, Role::Copy).await;
+    assert_eq!(found(5).await, ["Bare z"]);
 }
 
 /// The hosts besides some are all the others.

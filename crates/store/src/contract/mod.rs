@@ -217,6 +217,7 @@ macro_rules! contract_clauses {
                 jobs_are_read_together
                 what_hosts_are_doing
                 hosts_without_restic_are_found
+                schedules_that_back_up_nowhere_are_found
                 hosts_besides_some_are_all_the_others
                 what_ended_badly_counts_until_it_is_mended
                 the_attempts_of_a_run

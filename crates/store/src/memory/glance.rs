@@ -6,7 +6,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
-use restic_manager_core::model::{Host, Job, JobKind, JobState, Role};
+use restic_manager_core::model::{Host, Job, JobKind, JobState, Role, Schedule};
+use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
 use super::MemoryStore;
@@ -75,6 +76,31 @@ impl Glance for MemoryStore {
         let mut found: Vec<Host> =
             state.hosts.values().filter(|host| host.facts.restic_problem.is_some()).cloned().collect();
         found.sort_by_cached_key(|host| (name_key(&host.name), host.id));
+        found.truncate(limit as usize);
+        Ok(found)
+    }
+
+    async fn schedules_without_target(&self, limit: u32) -> Result<Vec<(Schedule, DisplayName)>> {
+        let state = self.state();
+        let reached: BTreeSet<(HostId, RepoId)> = state
+            .attachments
+            .values()
+            .filter(|attachment| attachment.role != Role::Maintenance)
+            .map(|attachment| (attachment.host_id, attachment.repo_id))
+            .collect();
+        let idle = |schedule: &&Schedule| {
+            let of_host = |(host, _): &&(HostId, RepoId)| *host == schedule.host_id;
+            let mut targets = reached.iter().filter(of_host).map(|(_, repo)| repo);
+            schedule.enabled
+                && !targets.any(|repo| schedule.repo_ids.as_ref().is_none_or(|wanted| wanted.contains(repo)))
+        };
+        let mut found: Vec<(Schedule, DisplayName)> = state
+            .schedules
+            .values()
+            .filter(idle)
+            .filter_map(|schedule| Some((schedule.clone(), state.hosts.get(&schedule.host_id)?.name.clone())))
+            .collect();
+        found.sort_by_cached_key(|(schedule, host)| (name_key(host), name_key(&schedule.name)));
         found.truncate(limit as usize);
         Ok(found)
     }

@@ -5,7 +5,8 @@ use std::ops::Range;
 use async_trait::async_trait;
 use restic_manager_core::api::StatsDay;
 use restic_manager_core::id::{GroupId, HostId, JobId, RepoId, RunId};
-use restic_manager_core::model::{Host, JobKind, JobState, Role};
+use restic_manager_core::model::{Host, JobKind, JobState, Role, Schedule};
+use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{DAY, Timestamp};
 use sqlx::AssertSqlSafe;
 
@@ -15,6 +16,12 @@ use super::moves::OPEN;
 use super::rows::{self, Fields, JOB, JOB_NAMES, ids, json, name_of};
 use crate::stats::day_of;
 use crate::{DaysOf, Glance, JobDay, JobRow, PrimaryRepo, Result};
+
+/// Enabled schedules that back up nowhere; `?1` how many. Of each schedule only the attachments of its host are looked up.
+pub(super) const WITHOUT_TARGET: &str = "select s.*, h.name as host_name from schedules s join hosts h on h.id = s.host_id \
+     where s.enabled and not exists (select 1 from attachments a where a.host_id = s.host_id and a.role <> 'maintenance' \
+     and (s.repo_ids is null or a.repo_id in (select value from json_each(s.repo_ids)))) \
+     order by h.name_key, s.name_key, s.id limit ?1";
 
 /// The statement of jobs that ended badly and were not mended; `?1` an instant, `?2` how many.
 ///
@@ -181,6 +188,22 @@ impl Glance for SqliteStore {
         .await
         .doing("read which hosts have no usable restic")?;
         found.iter().map(rows::host).collect()
+    }
+
+    async fn schedules_without_target(&self, limit: u32) -> Result<Vec<(Schedule, DisplayName)>> {
+        let found = sqlx::query(WITHOUT_TARGET)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .doing("read which schedules back up nowhere")?;
+        found
+            .iter()
+            .map(|row| {
+                let schedule = rows::schedule(row)?;
+                let host = Fields::new(row, "schedule", "id").parsed("host_name")?;
+                Ok((schedule, host))
+            })
+            .collect()
     }
 
     async fn unmended(&self, since: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
