@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use restic_manager_agent::job::{JobOrder, Supervisor, run_job, supervise_main};
+use restic_manager_agent::job::{JobOrder, Supervisor, run_job, supervise_if_asked};
 use restic_manager_agent::restic::ResticFinder;
 use restic_manager_core::humane;
 use restic_manager_core::id::{JobId, RepoId};
@@ -25,10 +25,12 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // This program is also the supervisor of its restic, which therefore outlives it.
+    if let Some(code) = supervise_if_asked() {
+        return Ok(code);
+    }
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.as_slice() {
-        // This program is also the supervisor of its restic, which therefore outlives it.
-        [_, word, dir] if word == "supervise" => Ok(supervise_main(Path::new(dir))),
         [_, repository, source, jobs] => {
             let order = order(repository, source, &PathBuf::from(jobs)).await?;
             let finished = run(order).await?;

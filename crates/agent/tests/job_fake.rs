@@ -39,6 +39,44 @@ fn supervise_never_starts_what_was_given_up() {
 }
 
 #[tokio::test]
+async fn a_folder_serves_one_job_and_what_another_one_said_in_it_counts_for_none() {
+    for supervisor in [job_lab::this_program(), Supervisor::None] {
+        let mut lab = Lab::fake(SUMMARY);
+        lab.supervisor = supervisor;
+        let spec = lab.backup_of(&["source"]);
+        let first = lab.order(spec.clone());
+        assert_eq!(lab.run_order(first.clone()).await.finished().state, FinalState::Succeeded);
+        let mut second = lab.order(spec);
+        let backups = || lab.calls().iter().filter(|call| call.contains("backup")).count();
+        assert_eq!(backups(), 1);
+        second.dir.clone_from(&first.dir);
+        let told = Job::start(second.clone(), lab.times).told_to_the_end().await;
+        let finished = told.finished();
+        assert_eq!((finished.state, finished.summary.snapshot_id.as_ref()), (FinalState::Failed, None));
+        let why = format!("the folder {} belongs to job {}", first.dir.display(), first.command.job_id);
+        assert!(finished.message == why && finished.hint.is_some(), "{}", finished.message);
+        let told = Job::resume(second, None, lab.times).told_to_the_end().await;
+        assert_eq!((told.finished().state, &told.finished().message), (FinalState::Failed, &why));
+        // The same job once more is no new run either.
+        let told = Job::start(first.clone(), lab.times).told_to_the_end().await;
+        assert!(told.finished().message.contains("belongs to an earlier process"), "{:?}", told.finished());
+        assert_eq!(backups(), 1, "nothing was started");
+        let told = Job::resume(first, None, lab.times).told_to_the_end().await;
+        assert_eq!(told.finished().state, FinalState::Succeeded, "its own end can still be read");
+    }
+}
+
+#[tokio::test]
+async fn a_supervisor_that_does_not_know_its_call_is_named() {
+    let mut lab = Lab::fake(SUMMARY);
+    lab.supervisor = Supervisor::Program("/bin/true".into());
+    let spec = lab.backup_of(&["source"]);
+    let told = lab.run(spec).await;
+    let message = &told.finished().message;
+    assert!(message.contains("/bin/true ended without supervising anything"), "{message}");
+}
+
+#[tokio::test]
 async fn every_line_reaches_the_log_in_order_and_status_lines_do_not() {
     let script = format!(
         r#"

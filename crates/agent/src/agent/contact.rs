@@ -85,15 +85,15 @@ impl LastContact {
             return;
         }
         self.write_at = now + WRITE_EVERY;
-        let text = format!("{{\"at\":{}}}", wall.as_millis());
-        if let Err(error) = write_atomically(&dir.join(FILE), text.as_bytes()) {
-            warn!(%error, "when the server was last seen cannot be written down");
-        }
+        write_down(dir, wall);
     }
 
-    /// The session is over; the next one is written down at once.
-    pub(super) const fn session_gone(&mut self, now: i64) {
+    /// The session is over: when it was last known to stand is written down, and the next one at once.
+    pub(super) fn session_gone(&mut self, dir: &StateDir, now: i64) {
         self.write_at = now;
+        if let Some(at) = self.at {
+            write_down(dir, at);
+        }
     }
 
     /// Whether it is time to say that the server is away for too long: once a day.
@@ -103,6 +103,13 @@ impl LastContact {
         }
         self.complain_at = now + DAY;
         true
+    }
+}
+
+fn write_down(dir: &StateDir, at: Timestamp) {
+    let text = format!("{{\"at\":{}}}", at.as_millis());
+    if let Err(error) = write_atomically(&dir.join(FILE), text.as_bytes()) {
+        warn!(%error, "when the server was last seen cannot be written down");
     }
 }
 
@@ -127,7 +134,8 @@ mod tests {
             assert_eq!(contact.at(), Some(NOW + passed));
             assert_eq!(last_contact(&dir).unwrap(), Some(NOW + written), "after {passed}");
         }
-        contact.session_gone(HOUR + 6);
+        contact.session_gone(&dir, HOUR + 6);
+        assert_eq!(last_contact(&dir).unwrap(), Some(NOW + HOUR + 5), "and its last instant");
         contact.keep(&dir, NOW + HOUR + 7, HOUR + 7);
         assert_eq!(LastContact::load(&dir, 0).at(), Some(NOW + HOUR + 7));
     }

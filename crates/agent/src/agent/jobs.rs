@@ -118,7 +118,15 @@ impl<R: JobRunner> Agent<R> {
             }
             AgentMessage::JobFinished(finished) => {
                 finished.run = self.ledger.own_claim(finished.job_id);
-                info!(job = %finished.job_id, state = ?finished.state, class = ?finished.class, "{}", finished.message);
+                let (job_id, state, class) = (finished.job_id, finished.state, finished.class.as_str());
+                match state {
+                    FinalState::Succeeded | FinalState::Cancelled => {
+                        info!(job = %job_id, ?state, class, "{}", finished.message);
+                    }
+                    FinalState::Warning | FinalState::Failed => {
+                        warn!(job = %job_id, ?state, class, "{}", finished.message);
+                    }
+                }
                 // Ledger first: whoever crashes between the two says the end again from there.
                 let noted = self.ledger.finished(finished);
                 self.noted(noted);

@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use restic_manager_core::duty::{OFFLINE_GRACE, SETTLE};
 use restic_manager_core::id::JobId;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::{AgentMessage, AgentVersions, Hello, PROTOCOL, RunningJob};
@@ -31,7 +32,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::secrets::{Secrets, SecretsError};
 use crate::server_url::{PlainHttp, ServerUrl, ServerUrlError};
 use crate::session::{Session, SessionEvent};
-use crate::spool::{Spool, SpoolError};
+use crate::spool::{DEFAULT_LIMIT, Spool, SpoolError};
 use crate::state::{Enrolment, Identity, StateDir, StateError, StateLock};
 use clockwatch::ClockWatch;
 use contact::LastContact;
@@ -65,6 +66,24 @@ pub struct AgentConfig {
     pub settle: Duration,
     /// After how long without any session scheduled backups stop; none for never.
     pub stop_without_server_after: Option<Duration>,
+}
+
+impl AgentConfig {
+    /// What an agent does when nobody says otherwise: it talks to the server of its enrolment, over plain HTTP on this machine only, leaves jobs
+    /// running when it stops, keeps [`DEFAULT_LIMIT`] bytes of messages, and waits [`OFFLINE_GRACE`] and [`SETTLE`].
+    pub const fn new(state_dir: PathBuf, key_file: PathBuf) -> Self {
+        Self {
+            state_dir,
+            key_file,
+            server: None,
+            plain_http: PlainHttp::LoopbackOnly,
+            on_stop: OnStop::LeaveJob,
+            spool_limit: DEFAULT_LIMIT,
+            offline_grace: Duration::from_millis(OFFLINE_GRACE as u64),
+            settle: Duration::from_millis(SETTLE as u64),
+            stop_without_server_after: None,
+        }
+    }
 }
 
 /// What happens to running jobs when the agent stops.

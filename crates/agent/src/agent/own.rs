@@ -306,7 +306,7 @@ impl<R: JobRunner> Agent<R> {
     pub(super) fn session_gone(&mut self) {
         let (wall, now) = (clock::wall(), clock::boot());
         if self.connected.take().is_some() {
-            self.contact.session_gone(now);
+            self.contact.session_gone(&self.state, now);
         }
         self.own.session_gone(wall, now);
     }

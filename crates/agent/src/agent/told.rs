@@ -48,9 +48,10 @@ impl<R: JobRunner> Agent<R> {
     }
 
     fn store_credential(&mut self, update: ConfigUpdate) {
-        let (repo, kind) = (update.repo_id, update.kind.as_str());
+        let (repo, kind, revoked) = (update.repo_id, update.kind.as_str(), update.credential.is_none());
         match self.secrets.apply(&update) {
-            Ok(Applied::Changed) => info!(%repo, kind, revision = update.revision, "a credential changed"),
+            Ok(Applied::Changed) if revoked => info!(%repo, kind, "a credential was taken back"),
+            Ok(Applied::Changed) => info!(%repo, kind, revision = update.revision, "a credential came"),
             Ok(Applied::Unchanged) => {}
             Err(error) => {
                 error!(%repo, kind, %error, "a credential cannot be stored; the one before stays, trying again");

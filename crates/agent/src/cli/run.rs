@@ -55,15 +55,13 @@ impl Run {
             Err(error) => return ui::fail(&error, None, exit::FAILED),
         };
         let config = AgentConfig {
-            state_dir: settings.state_dir.clone(),
-            key_file: settings.key_file,
             server,
             plain_http: settings.plain_http,
             on_stop: if self.stop_jobs { OnStop::EndJob } else { OnStop::LeaveJob },
-            spool_limit: spool::DEFAULT_LIMIT,
             offline_grace: alone.offline_grace,
             settle: alone.settle,
             stop_without_server_after: alone.stop_after,
+            ..AgentConfig::new(settings.state_dir.clone(), settings.key_file)
         };
         let runner = ResticRunner {
             finder: ResticFinder::new(settings.restic),

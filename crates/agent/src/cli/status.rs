@@ -103,11 +103,13 @@ fn alone(status: &Status, running: bool) -> Vec<String> {
         return lines;
     }
     if let Some(since) = status.alone_since {
-        lines.push(if status.stopped_alone {
-            format!("alone      since {since}; scheduled backups have stopped, as --stop-without-server-after says")
-        } else {
-            format!("alone      since {since}; scheduled backups go on by the stored plan")
-        });
+        let backups = match (status.stopped_alone, status.schedule_version) {
+            (true, _) => "scheduled backups have stopped, as --stop-without-server-after says",
+            // A host that was deleted on the server, or that never had one.
+            (false, 0) => "no backups run: there is no plan",
+            (false, _) => "scheduled backups go on by the stored plan",
+        };
+        lines.push(format!("alone      since {since}; {backups}"));
         let contact = status.last_contact;
         if contact.is_some_and(|contact| status.written_at.millis_since(contact) >= ALONE_FOR_TOO_LONG) {
             lines.push("alone      for more than 30 days: look for the server".to_owned());
@@ -149,6 +151,9 @@ mod tests {
         let at = |seconds: i64| Timestamp::from_millis(1_700_000_000_000 + seconds * 1_000);
         status.last_contact = Some(at(0));
         status.alone_since = Some(at(10));
+        let without_plan = format!("alone      since {}; no backups run: there is no plan", at(10));
+        assert!(alone(&status, true).contains(&without_plan));
+        status.schedule_version = 3;
         status.written_at = at(100);
         status.next_own_look = Some(at(160));
         status.waiting_runs = vec![

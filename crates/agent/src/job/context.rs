@@ -17,7 +17,7 @@ use super::locks::Locks;
 use super::log::JobLog;
 use super::reports::Reports;
 use super::runs::Runs;
-use super::stored::StoredJob;
+use super::stored::{self, StoredJob};
 use super::{JobOrder, JobTimes, Supervisor, backup};
 use crate::process::now;
 use crate::restic::ResticBinary;
@@ -68,6 +68,7 @@ impl Context {
     ) -> Result<Self, Ending> {
         let mut context = Self::resume(order, times, out, cancel)?;
         let unwritable = |error: io::Error| Ending::unwritable_folder(&error);
+        stored::refuse_other_job(&context.dir, context.command.job_id)?;
         make_folder(&context.dir).map_err(unwritable)?;
         make_folder(&context.cache_dir).map_err(unwritable)?;
         log.keep_checkpoints(&context.dir);

@@ -76,6 +76,7 @@ impl Ending {
         match error {
             StartError::Program { why, .. } => Self::not_started(&why),
             StartError::Folder(source) => Self::unwritable_folder(&source),
+            StartError::Used { .. } => Self::used_folder(&error.to_string()),
             StartError::Supervisor { .. } | StartError::GaveUp(_) => {
                 let message = match std::error::Error::source(&error) {
                     Some(source) => format!("{error}: {source}"),
@@ -100,6 +101,12 @@ impl Ending {
             _ => OutcomeClass::Unknown,
         };
         Self::failed(class, message, "make room under the agent's state directory")
+    }
+
+    /// The job's folder is another's.
+    pub(crate) fn used_folder(why: &str) -> Self {
+        let hint = "give each job a folder of its own, or bring the earlier one to its end first";
+        Self::failed(OutcomeClass::Unknown, why, hint)
     }
 
     /// What an earlier agent left cannot be read.

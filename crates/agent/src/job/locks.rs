@@ -69,7 +69,7 @@ pub(crate) async fn clear(context: &mut Context, log: &mut JobLog, until: Until)
 fn may_remove(context: &Context, found: &[SeenLock]) -> Result<(), String> {
     match context.command.auto_unlock {
         AutoUnlock::Allowed => {}
-        AutoUnlock::Off => return Err("that is turned off for it".to_owned()),
+        AutoUnlock::Off => return Err("it is set so, or another host has the name of this operating system, so that a lock does not tell whose it is".to_owned()),
     }
     attested(found)
 }

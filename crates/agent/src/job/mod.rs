@@ -4,7 +4,7 @@
 //! place between, at most once a second. There is exactly one `job.finished`, and it is the last message.
 //!
 //! Each kind of job is one file that says which question comes first, which command is the main one and what its end means;
-//! the [pump](follow) that reads restic, cancels it and watches its deadlines is the same for all.
+//! the pump that reads restic, cancels it and watches its deadlines is the same for all.
 
 mod ask;
 mod backup;
@@ -46,7 +46,7 @@ use log::{JobLog, Position};
 use redact::Redactor;
 use reports::Reports;
 
-pub use crate::process::{Supervisor, supervise_main};
+pub use crate::process::{Supervisor, supervise_if_asked, supervise_main};
 pub use stored::{StoredJob, read_stored_job};
 pub use times::JobTimes;
 
@@ -59,8 +59,8 @@ pub struct JobOrder {
     pub credential: CredentialSecret,
     /// Restic's own id of the repository, once known: a credential that opens another one is refused.
     pub restic_id: Option<ResticRepoId>,
-    /// The job's own folder, absolute; made with mode 0700. It holds restic's output as it was, until the caller removes it after
-    /// having stored `job.finished`.
+    /// The job's own folder, absolute, new for each job; made with mode 0700. It holds restic's output as it was, until the caller removes it
+    /// after having stored `job.finished`. A job in the folder of another one fails and starts nothing.
     pub dir: PathBuf,
     /// Restic's cache, absolute.
     pub cache_dir: PathBuf,
@@ -83,8 +83,10 @@ pub struct JobEnd {
 
 /// Runs a job to its end. Never panics; whatever goes wrong is told by the `job.finished` it sends.
 ///
-/// Dropping the future leaves a supervised restic running for [`resume_job`]. When nobody receives `out` any more, the job goes on in
-/// silence. `cancel` stops restic gently, then by force.
+/// Dropping the future leaves a supervised restic running for [`resume_job`]. `cancel` stops restic gently, then by force.
+///
+/// Receive from `out` while this runs: nothing said is dropped, so that a full channel holds the job back, its cancelling included (restic itself
+/// writes to files and waits for nobody). When the receiver is gone, the job goes on in silence.
 pub async fn run_job(order: JobOrder, out: mpsc::Sender<AgentMessage>, cancel: CancellationToken) -> JobEnd {
     run_job_with(order, JobTimes::default(), out, cancel).await
 }
@@ -139,6 +141,9 @@ pub async fn resume_job_with(
         send(&out, AgentMessage::JobStarted(JobStarted { job_id: command.job_id, at, run: None })).await;
     }
     let mut log = JobLog::new(command.job_id, Redactor::new(&order.credential), out.clone());
+    if let Err(ending) = stored::refuse_other_job(&order.dir, command.job_id) {
+        return finish(&command, Concluded::early(&command, ending), log, &out).await;
+    }
     let read_to = log.resume(&order.dir, stored_lines.unwrap_or(0));
     // What was started decides, not what would be found on the host by now.
     if let Some(stored) = &stored {

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::Path;
 
+use restic_manager_core::id::JobId;
 use restic_manager_core::restic::Version;
 use restic_manager_core::time::Timestamp;
 use restic_manager_core::wire::CommandRun;
 use serde::{Deserialize, Serialize};
 
+use super::ending::Ending;
 use crate::restic::ResticBinary;
 use crate::state::write_atomically;
 
@@ -48,6 +50,17 @@ pub fn read_stored_job(dir: &Path) -> io::Result<StoredJob> {
         restic: ResticBinary::known(written.restic, written.restic_version),
         missing_includes: written.missing_includes,
     })
+}
+
+/// A folder in which another job stands is not used: what restic said there would count as said for this one.
+pub(super) fn refuse_other_job(dir: &Path, job_id: JobId) -> Result<(), Ending> {
+    match read_stored_job(dir) {
+        Ok(stored) if stored.command.job_id != job_id => {
+            let other = stored.command.job_id;
+            Err(Ending::used_folder(&format!("the folder {} belongs to job {other}", dir.display())))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 impl StoredJob {

@@ -17,5 +17,5 @@ pub use record::{ChildRecord, ExitRecord, Spec, StopRecord};
 pub(crate) use running::set_environment;
 pub use running::{Adopted, End, Launch, Running, StartError, Supervisor};
 pub(crate) use supervise::exit_of;
-pub use supervise::supervise_main;
+pub use supervise::{supervise_if_asked, supervise_main};
 pub use tail::{MAX_LINE, RawLine, Tail};

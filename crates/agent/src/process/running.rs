@@ -22,7 +22,8 @@ use crate::state::write_atomically;
 /// Who waits for the process to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Supervisor {
-    /// This program, called as `<program> supervise <dir>`: see [`supervise_main`](super::supervise_main). The process outlives the agent.
+    /// This program, called as `<program> supervise <dir>`; the process outlives the agent. A program that names itself here begins its
+    /// `main` with [`supervise_if_asked`](super::supervise_if_asked): one that does not know that call starts itself anew for each job.
     Program(PathBuf),
     /// The calling process itself; it kills the process when it drops the run.
     None,
@@ -51,6 +52,12 @@ pub enum StartError {
         program: PathBuf,
         /// What the operating system said.
         why: String,
+    },
+    /// Something was started in the folder before: what that said would count as said by this one.
+    #[error("the folder {} belongs to an earlier process", dir.display())]
+    Used {
+        /// The folder.
+        dir: PathBuf,
     },
     /// The job's folder cannot be written.
     #[error("the job's folder cannot be written")]
@@ -116,7 +123,8 @@ const START_POLL: Duration = Duration::from_millis(5);
 const ORPHAN_START: Duration = Duration::from_secs(30);
 
 impl Running {
-    /// Starts a process in its own group, with standard input closed and its outputs going to files in the job's folder.
+    /// Starts a process in its own group, with standard input closed and its outputs going to files in the job's folder, in which nothing
+    /// was started before.
     ///
     /// Returns when the process runs and is written down.
     ///
@@ -124,6 +132,12 @@ impl Running {
     ///
     /// [`StartError`]; then nothing runs.
     pub async fn start(launch: Launch<'_>, supervisor: &Supervisor) -> Result<Self, StartError> {
+        if [STDOUT, STDERR, ChildRecord::NAME, ExitRecord::NAME]
+            .iter()
+            .any(|name| launch.dir.join(name).exists())
+        {
+            return Err(StartError::Used { dir: launch.dir.to_owned() });
+        }
         match supervisor {
             Supervisor::Program(program) => start_supervised(launch, program).await,
             Supervisor::None => start_own(launch),
@@ -284,7 +298,13 @@ async fn start_supervised(launch: Launch<'_>, program: &Path) -> Result<Running,
         if let Some(status) = gave_up {
             let said = std::fs::read_to_string(dir.join(SUPERVISOR_LOG)).unwrap_or_default();
             let said = said.trim().lines().last().map(str::to_owned);
-            return Err(StartError::GaveUp(said.unwrap_or_else(|| status.to_string())));
+            return Err(StartError::GaveUp(said.unwrap_or_else(|| match status.success() {
+                true => format!(
+                    "{} ended without supervising anything: it must know `supervise FOLDER`",
+                    program.display()
+                ),
+                false => status.to_string(),
+            })));
         }
         tokio::time::sleep(START_POLL).await;
     }

@@ -16,6 +16,16 @@ use rustix::fs::{FlockOperation, flock};
 use super::record::{ChildRecord, ExitRecord, LOCK, Record, Reserved, STDERR, STDOUT, Spec, VOID};
 use super::{ProcessIdentity, now};
 
+/// Supervises when this program was called as [`Supervisor::Program`](super::Supervisor::Program) is, `<program> supervise <dir>`, and tells with
+/// which code it ends; none when it was called for anything else. For the first line of `main`.
+pub fn supervise_if_asked() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(word), Some(dir), None) if word == "supervise" => Some(supervise_main(Path::new(&dir))),
+        _ => None,
+    }
+}
+
 /// The whole life of the hidden subcommand `supervise <dir>`.
 ///
 /// Runs what `spec.json` in `dir` says, with the environment it inherited, standard input closed and both outputs appended to

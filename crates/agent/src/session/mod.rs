@@ -8,6 +8,7 @@ use std::time::Duration;
 use restic_manager_core::id::JobId;
 use restic_manager_core::link::{AgentAction, AgentLink, DownCause, LinkState};
 use restic_manager_core::secret::Secret;
+use restic_manager_core::time::SECOND;
 use restic_manager_core::wire::{
     AgentMessage, Decoded, Frame, FrameError, Heartbeat, Hello, ServerMessage, WireError, decode_server,
     following,
@@ -321,9 +322,9 @@ impl Session {
         self.link.disconnected(cause, random::permille(), now);
         let wait_ms = self.link.timeout().map_or(0, |at| at - now);
         if was_open {
-            warn!(server = %self.server, wait_ms, "{why}; connecting again");
+            warn!(server = %self.server, seconds = wait_ms / SECOND, "{why}; connecting again");
         } else {
-            info!(server = %self.server, wait_ms, "{why}; trying again");
+            info!(server = %self.server, seconds = wait_ms / SECOND, "{why}; trying again");
         }
         self.events.push_back(SessionEvent::Down { why, code });
     }

@@ -11,7 +11,7 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use restic_manager_agent::job::{JobEnd, JobOrder, JobTimes, Supervisor, resume_job_with, run_job_with};
-use restic_manager_agent::process::supervise_main;
+use restic_manager_agent::process;
 use restic_manager_agent::restic::ResticBinary;
 use restic_manager_core::id::{JobId, RepoId};
 use restic_manager_core::model::{BackupOptions, CredentialSecret, LogLine, LogStream, ResticRepoId};
@@ -42,12 +42,8 @@ pub enum Which {
 /// This test program again, as the supervisor of a job: the test harness takes `supervise <dir>` for filters and runs the
 /// one test whose name holds the first word. That test calls this.
 pub fn supervise_if_asked() {
-    let args: Vec<String> = std::env::args().collect();
-    if let [_, word, dir] = args.as_slice()
-        && word == "supervise"
-    {
-        let done = supervise_main(Path::new(dir)) == std::process::ExitCode::SUCCESS;
-        std::process::exit(i32::from(!done));
+    if let Some(code) = process::supervise_if_asked() {
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
 }
 
