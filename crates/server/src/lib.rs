@@ -3,9 +3,12 @@
 //! - [`engine`]: admits jobs, sends them to agents, takes in their reports; knows nothing of HTTP
 //! - [`app`]: what an operator can do, one method a deed
 //! - [`vault`], [`clock`], [`random`]: secrets at rest, time and chance as arguments
-//! - with the feature `web` (on by default): `web` and `ws`, the HTTP API and the agents' socket, and the `restic-manager-server` binary
+//! - with the feature `web` (on by default): `web`, the HTTP API with the dashboard and the agents' socket, people with passwords, and the
+//!   `restic-manager-server` binary
 //!
-//! Without its default features the crate is the engine alone, for embedding next to an HTTP framework of your own.
+//! Without its default features the crate is the control plane alone, for embedding next to an HTTP framework of your own: agents enrol by
+//! [`App::enroll`](app::App::enroll), are known by their token ([`App::agent`](app::App::agent)), and their WebSocket, whichever it is, is served by
+//! [`Connections`](engine::Connections).
 //!
 //! What it is not: no backup passes through it, and no policy is decided here; that is the core's.
 //!
@@ -24,7 +27,7 @@
 //! let vault = Arc::new(Vault::in_memory());
 //! let engine = Arc::new(Engine::new(store.clone(), sessions, vault, clock.clone(), random.clone()));
 //! let app = App::new(store, engine.clone(), clock, random);
-//! // `engine.run(shutdown)` belongs into a task, `app` behind an HTTP framework, agents into the sessions.
+//! // `engine.run(shutdown)` belongs into a task, `app` behind an HTTP framework, each agent's socket into `Connections::serve`.
 //! ```
 
 #![deny(missing_docs)]
@@ -44,5 +47,3 @@ pub mod shell;
 pub mod vault;
 #[cfg(feature = "web")]
 pub mod web;
-#[cfg(feature = "web")]
-pub mod ws;

@@ -7,7 +7,7 @@ mod house;
 use std::sync::{Arc, OnceLock, Weak};
 
 use house::*;
-use restic_manager_core::api::{Presence, ScheduleWrite};
+use restic_manager_core::api::{Presence, RepoPatch, ScheduleWrite};
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
@@ -15,7 +15,7 @@ use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
 use restic_manager_core::wire::*;
 use restic_manager_server::app::{App, FleetQuery, HostQuery, ListQuery};
 use restic_manager_server::clock::Clock;
-use restic_manager_server::engine::HelloRefused;
+use restic_manager_server::engine::{HelloRefused, Rounds};
 use restic_manager_server::random::Random;
 use restic_manager_store::{AuditFilter, MemoryStore, PageRequest, Store, delegate_store};
 
@@ -106,6 +106,83 @@ async fn a_job_that_is_over_is_run_again_by_what_is_set_now() {
     house.app.delete_group(&house.caller, host.id, group).await.unwrap();
     let error = house.app.rerun_job(&house.caller, job_id).await.unwrap_err();
     assert_eq!(error.code(), "not_found");
+}
+
+#[tokio::test]
+async fn an_init_that_failed_is_run_again_once_the_storage_is_there() {
+    let house = House::new();
+    let host = house.host("web1").await;
+    let spool = SpoolId::mint(house.clock.now(), house.random.id_bytes());
+    house.connect(&host, &house.hello(&host, spool)).await;
+    let repo = house.repo("vault").await;
+    house.attach(&host, repo, Role::Primary).await;
+    house.engine.tick().await.unwrap();
+    let init = house.take_commands().pop().unwrap().job_id;
+    house.report(&host, spool, 1, vec![started(init), finished(init, FinalState::Failed)]).await;
+    let again = house.app.rerun_job(&house.caller, init).await.unwrap();
+    house.engine.tick().await.unwrap();
+    let command = house.take_commands().pop().unwrap();
+    assert_eq!((command.job_id, command.repo_id, &command.spec), (again.job_id, repo, &JobSpec::Init));
+}
+
+#[tokio::test]
+async fn a_schedule_without_a_repository_is_told_and_can_still_be_changed() {
+    let house = House::new();
+    let (host, repo, group, _) = house.ready().await;
+    let write = ScheduleWrite {
+        name: DisplayName::new("nightly").unwrap(),
+        cron: "0 3 * * *".parse().unwrap(),
+        timezone: "UTC".parse().unwrap(),
+        enabled: true,
+        group_ids: vec![group],
+        repo_ids: Some(vec![repo]),
+    };
+    let made = house.app.create_schedule(&house.caller, host.id, write.clone()).await.unwrap().schedule;
+    let told = async || {
+        let attention = house.app.status().await.unwrap().attention;
+        attention.into_iter().filter(|thing| thing.code == "schedule_without_target").collect::<Vec<_>>()
+    };
+    assert_eq!(told().await, []);
+    house.app.delete_attachment(&house.caller, host.id, repo).await.unwrap();
+    let [thing] = told().await.try_into().unwrap();
+    assert!(thing.message.contains("`nightly` of host `web1` backs up nowhere"), "{}", thing.message);
+    assert_eq!(thing.subject_id, host.id.to_string());
+    let replace =
+        async |write: ScheduleWrite| house.app.replace_schedule(&house.caller, host.id, made.id, write).await;
+    let other = house.repo("elsewhere").await;
+    let moved = ScheduleWrite { repo_ids: Some(vec![other]), ..write.clone() };
+    let body = replace(moved).await.unwrap_err().body();
+    assert!(body.message.contains("`elsewhere`"), "{}", body.message);
+    replace(ScheduleWrite { cron: "0 4 * * *".parse().unwrap(), ..write.clone() }).await.unwrap();
+    replace(ScheduleWrite { enabled: false, ..write }).await.unwrap();
+    assert_eq!(told().await, []);
+}
+
+#[tokio::test]
+async fn when_an_agent_left_is_known_with_the_next_round() {
+    let house = House::new();
+    let (host, ..) = house.ready().await;
+    let mut rounds = Rounds::default();
+    house.engine.round(&mut rounds, true).await;
+    house.clock.advance(SECOND);
+    house.leave(&host);
+    house.engine.departed(host.id);
+    let left = house.clock.now();
+    house.engine.round(&mut rounds, true).await;
+    assert_eq!(house.store.host(host.id).await.unwrap().unwrap().last_seen_at, Some(left));
+}
+
+#[tokio::test]
+async fn what_stands_in_the_way_of_a_deletion_is_named() {
+    let house = House::new();
+    let (host, repo, ..) = house.ready().await;
+    let body = house.app.delete_repo(&house.caller, repo).await.unwrap_err().body();
+    assert_eq!(body.message, "repository `vault` is used by hosts: `web1`");
+    let tie = house.app.attachment(host.id, repo).await.unwrap().attachment.id;
+    let patch = RepoPatch { runner: Some(Some(tie)), ..RepoPatch::default() };
+    house.app.change_repo(&house.caller, repo, patch).await.unwrap();
+    let body = house.app.delete_host(&house.caller, host.id).await.unwrap_err().body();
+    assert_eq!(body.message, "host `web1` is the runner of repositories: `vault`");
 }
 
 #[tokio::test]

@@ -17,13 +17,13 @@ use restic_manager_core::text::{DisplayName, LoginName};
 use restic_manager_core::time::DAY;
 use restic_manager_server::app::{Accounts, App};
 use restic_manager_server::clock::Clock;
+use restic_manager_server::engine::Connections;
 use restic_manager_server::engine::Sessions;
 use restic_manager_server::password::Passwords;
 use restic_manager_server::random::Random;
 use restic_manager_server::rate::LoginLimits;
 use restic_manager_server::shell::{BootstrapToken, DataDir};
 use restic_manager_server::web::{Settings, WebState, routes};
-use restic_manager_server::ws::agent::AgentSockets;
 use restic_manager_store::{Meta as _, SqliteStore, Store};
 use tokio_util::sync::CancellationToken;
 use tracing::field::{Field, Visit};
@@ -130,7 +130,7 @@ impl World {
             app,
             limits: LoginLimits::new(),
             bootstrap: BootstrapToken::of(&DataDir::open(folder.path()).unwrap()),
-            sockets: AgentSockets {
+            connections: Connections {
                 engine: Arc::clone(&house.engine),
                 sessions: Arc::new(Sessions::default()),
                 clock,

@@ -301,7 +301,7 @@ impl Server {
         if ours {
             lines.hosts.remove(&host_id);
             drop(lines);
-            house.engine.seen(host_id);
+            house.engine.departed(host_id);
             self.poke(fabric);
         }
     }

@@ -7,7 +7,6 @@ use restic_manager_core::text::{DisplayName, ResticHost};
 use restic_manager_store::{AttachmentChange, AttachmentRow, PutAttachment, Renamed};
 
 use super::credentials::checked;
-use super::hosts::refuse_deletion;
 use super::page::slice;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
 
@@ -132,7 +131,7 @@ impl App {
         );
         let before = self.admin_place(repo_id).await?;
         let outcome = self.store.delete_attachment(host_id, repo_id, audit).await?;
-        refuse_deletion("attachment to repository", &row.repo_name, outcome)?;
+        self.refuse_deletion("attachment to repository", &row.repo_name, outcome).await?;
         self.engine.push_credential(host_id, repo_id).await?;
         self.settle_admin(repo_id, before).await?;
         self.engine.poke();

@@ -9,12 +9,19 @@ use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::{DisplayName, Tag};
 use restic_manager_core::time::{MINUTE, Timestamp};
 use restic_manager_core::wire::WireError;
-use restic_manager_store::{Deleted, EnrollOutcome, EnrollmentRow, HostChange, HostFilter, Renamed};
+use restic_manager_store::{
+    Deleted, EnrollOutcome, EnrollmentRow, HostChange, HostFilter, PageRequest, Renamed,
+};
 
 use super::newcomer::new_host;
 use super::page::page;
 use super::{App, AppError, Caller, ErrorKind, ListQuery};
 use crate::random::token_hash;
+
+/// How many things that stand in the way of a deletion are named.
+const NAMED: usize = 10;
+/// How many of them are read.
+const MOST_NAMED: u32 = 1_000;
 
 /// Which hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,7 +153,7 @@ impl App {
             ("host", id.to_string()),
             [("name", host.name.to_string().into())],
         );
-        refuse_deletion("host", &host.name, self.store.delete_host(id, audit).await?)?;
+        self.refuse_deletion("host", &host.name, self.store.delete_host(id, audit).await?).await?;
         if let Some(epoch) = self.engine.dispatch().epoch(id) {
             let why = WireError {
                 code: "host_deleted".into(),
@@ -156,6 +163,48 @@ impl App {
             self.engine.dispatch().close(id, epoch, Some(why));
         }
         Ok(())
+    }
+
+    /// Turns a refused deletion into the answer that names what stands in the way.
+    pub(super) async fn refuse_deletion(
+        &self,
+        what: &str,
+        name: &DisplayName,
+        outcome: Deleted,
+    ) -> Result<(), AppError> {
+        let conflict = |code, message: String| AppError::new(ErrorKind::Conflict, code, message);
+        match outcome {
+            Deleted::Done => Ok(()),
+            Deleted::NotFound => Err(AppError::not_found(what, name)),
+            Deleted::HasJobs(jobs) => {
+                let ids = jobs.iter().map(ToString::to_string).collect();
+                Err(conflict(
+                    "has_jobs",
+                    format!("{what} `{name}` has jobs that are not over: {}", some(ids)),
+                )
+                .hint("wait for them or cancel them with `rmctl job cancel`"))
+            }
+            Deleted::IsRunner(repos) => {
+                let mut names = Vec::with_capacity(repos.len());
+                for id in &repos[..repos.len().min(NAMED)] {
+                    let repo = self.store.repo(*id).await?;
+                    names.push(repo.map_or_else(|| id.to_string(), |repo| format!("`{}`", repo.name)));
+                }
+                names.extend(repos.iter().skip(NAMED).map(ToString::to_string));
+                Err(conflict(
+                    "is_runner",
+                    format!("{what} `{name}` is the runner of repositories: {}", some(names)),
+                )
+                .hint("name another one first, or none: `rmctl repo runner REPO HOST`, or `--auto`"))
+            }
+            Deleted::HasAttachments(ids) => {
+                let among = HostFilter { among: Some(ids), ..HostFilter::default() };
+                let hosts = self.store.hosts(&among, PageRequest::first(MOST_NAMED)).await?.items;
+                let names = hosts.iter().map(|host| format!("`{}`", host.name)).collect();
+                Err(conflict("has_attachments", format!("{what} `{name}` is used by hosts: {}", some(names)))
+                    .hint("detach them first"))
+            }
+        }
     }
 
     pub(super) async fn known_host(&self, id: HostId) -> Result<Host, AppError> {
@@ -221,31 +270,9 @@ fn next_slot(schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
     Cadence { cron: schedule.cron.clone(), zone: schedule.timezone.clone() }.next_after(now)
 }
 
-/// Turns a refused deletion into the answer that names what stands in the way.
-pub(super) fn refuse_deletion(
-    what: &str,
-    name: impl std::fmt::Display,
-    outcome: Deleted,
-) -> Result<(), AppError> {
-    let conflict = |code, message: String| AppError::new(ErrorKind::Conflict, code, message);
-    fn list<T: ToString>(ids: &[T]) -> String {
-        ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-    }
-    match outcome {
-        Deleted::Done => Ok(()),
-        Deleted::NotFound => Err(AppError::not_found(what, name)),
-        Deleted::HasJobs(jobs) => {
-            Err(conflict("has_jobs", format!("{what} `{name}` has jobs that are not over: {}", list(&jobs)))
-                .hint("wait for them or cancel them with `rmctl job cancel`"))
-        }
-        Deleted::IsRunner(repos) => Err(conflict(
-            "is_runner",
-            format!("{what} `{name}` is the runner of repositories: {}", list(&repos)),
-        )
-        .hint("name another one first, or none: `rmctl repo runner REPO HOST`, or `--auto`")),
-        Deleted::HasAttachments(hosts) => {
-            Err(conflict("has_attachments", format!("{what} `{name}` is used by hosts: {}", list(&hosts)))
-                .hint("detach them first"))
-        }
-    }
+/// The first ones of a list, and how many there are besides.
+fn some(all: Vec<String>) -> String {
+    let besides = all.len().saturating_sub(NAMED);
+    let shown = all.into_iter().take(NAMED).collect::<Vec<_>>().join(", ");
+    if besides == 0 { shown } else { format!("{shown} and {besides} more") }
 }

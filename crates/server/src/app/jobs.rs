@@ -145,21 +145,30 @@ impl App {
                 self.ask_maintenance(caller, job.repo_id, check).await
             }
             (JobKind::Stats, _) => self.ask_stats(caller, job.repo_id).await,
-            (
-                JobKind::Backup
-                | JobKind::Init
-                | JobKind::Forget
-                | JobKind::Unlock
-                | JobKind::Restore
-                | JobKind::Diff,
-                _,
-            ) => Err(AppError::new(
-                ErrorKind::Conflict,
-                "not_repeated",
-                format!("a job of the kind {} is not repeated as it was", job.kind.as_str()),
-            )
-            .hint("ask for it anew, where it was asked for the first time")),
+            (JobKind::Init, _) => self.ask_init(caller, job.host_id, job.repo_id).await,
+            (JobKind::Backup | JobKind::Forget | JobKind::Unlock | JobKind::Restore | JobKind::Diff, _) => {
+                Err(AppError::new(
+                    ErrorKind::Conflict,
+                    "not_repeated",
+                    format!("a job of the kind {} is not repeated as it was", job.kind.as_str()),
+                )
+                .hint("ask for it anew, where it was asked for the first time"))
+            }
         }
+    }
+
+    /// Asks for a repository to be made, or adopted, by a host that is attached to it.
+    async fn ask_init(
+        &self,
+        caller: &Caller,
+        host_id: HostId,
+        repo_id: RepoId,
+    ) -> Result<Accepted, AppError> {
+        let host = self.known_host(host_id).await?;
+        let attached = self.attachment(host_id, repo_id).await?;
+        self.require_online(&host)?;
+        let job = self.engine.new_job(JobKind::Init, host_id, repo_id, caller.actor());
+        self.enqueue(caller, job, &attached.repo_name).await
     }
 
     /// Asks for a job to be stopped.

@@ -10,6 +10,7 @@ mod attachments;
 mod audit;
 mod away;
 mod credentials;
+mod enrolment;
 mod error;
 mod glance;
 mod hosts;

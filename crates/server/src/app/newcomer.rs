@@ -5,15 +5,12 @@ use restic_manager_core::model::{Host, HostFacts};
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::Timestamp;
 
-#[cfg(feature = "web")]
 use super::AppError;
 
 const NAME_CHARS: usize = 100;
-#[cfg(feature = "web")]
 const FACT_CHARS: usize = 255;
 
 /// What an agent says of its machine before it is known.
-#[cfg(feature = "web")]
 pub(super) struct Said<'a> {
     pub(super) machine_id: &'a str,
     pub(super) os_hostname: &'a str,
@@ -22,7 +19,6 @@ pub(super) struct Said<'a> {
     pub(super) arch: &'a str,
 }
 
-#[cfg(feature = "web")]
 impl Said<'_> {
     /// The facts of it; what is empty was not said.
     ///
@@ -77,7 +73,6 @@ pub(super) fn name_of_machine(facts: &HostFacts) -> DisplayName {
 }
 
 /// The wanted name for the first, `name (2)` for the second of that name, and so on.
-#[cfg(feature = "web")]
 pub(super) fn namesake(wanted: &DisplayName, number: u32) -> DisplayName {
     if number == 1 {
         return wanted.clone();

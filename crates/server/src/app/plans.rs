@@ -1,7 +1,7 @@
 //! Source groups and schedules.
 
 use restic_manager_core::api::{Page, ScheduleView, ScheduleWrite, SourceGroupWrite};
-use restic_manager_core::id::{GroupId, HostId, ScheduleId};
+use restic_manager_core::id::{GroupId, HostId, RepoId, ScheduleId};
 use restic_manager_core::model::{MissedSoFar, Role, Schedule, SourceGroup};
 use restic_manager_core::schedule::Cadence;
 use restic_manager_core::text::{DisplayName, Tag};
@@ -115,6 +115,46 @@ impl App {
         }
     }
 
+    /// A repository that was named before may have left the host since: the rest of the schedule can be changed all the same.
+    async fn check_schedule(
+        &self,
+        plan: &HostPlan,
+        write: &ScheduleWrite,
+        old: Option<&Schedule>,
+    ) -> Result<(), AppError> {
+        if write.group_ids.is_empty() {
+            return Err(AppError::invalid("group_ids", "a schedule needs at least one source group"));
+        }
+        let unknown: Vec<GroupId> = write
+            .group_ids
+            .iter()
+            .filter(|id| !plan.groups.iter().any(|group| group.id == **id))
+            .copied()
+            .collect();
+        if !unknown.is_empty() {
+            return Err(unknown_groups(&unknown));
+        }
+        let kept = old.and_then(|old| old.repo_ids.as_deref()).unwrap_or_default();
+        let attached = |repo_id: &RepoId| {
+            plan.attachments.iter().any(|attachment| {
+                attachment.repo_id == *repo_id
+                    && match attachment.role {
+                        Role::Primary | Role::Copy => true,
+                        Role::Maintenance => false,
+                    }
+            })
+        };
+        let added = write.repo_ids.iter().flatten().filter(|repo_id| !kept.contains(repo_id));
+        for repo_id in added.filter(|repo_id| !attached(repo_id)) {
+            let repo = self.store.repo(*repo_id).await?;
+            let name = repo.map_or_else(|| repo_id.to_string(), |repo| repo.name.to_string());
+            let why = format!("the host does not back up to repository `{name}`");
+            return Err(AppError::invalid("repo_ids", why)
+                .hint("attach the host to it with the role primary or copy"));
+        }
+        Ok(())
+    }
+
     /// The schedules of a host by name.
     ///
     /// # Errors
@@ -149,7 +189,7 @@ impl App {
         write: ScheduleWrite,
     ) -> Result<ScheduleView, AppError> {
         let plan = self.plan(host_id).await?;
-        check_schedule(&plan, &write)?;
+        self.check_schedule(&plan, &write, None).await?;
         let now = self.clock.now();
         let id = ScheduleId::mint(now, self.engine.id_bytes());
         let schedule = Schedule {
@@ -185,7 +225,7 @@ impl App {
     ) -> Result<ScheduleView, AppError> {
         let old = self.schedule(host_id, id).await?.schedule;
         let plan = self.plan(host_id).await?;
-        check_schedule(&plan, &write)?;
+        self.check_schedule(&plan, &write, Some(&old)).await?;
         let schedule = Schedule {
             name: write.name,
             cron: write.cron,
@@ -340,36 +380,6 @@ fn check_group(write: &SourceGroupWrite) -> Result<(), AppError> {
     if !(10..=1800).contains(&write.retry_backoff_seconds) {
         let why = format!("{} is not between 10 and 1800", write.retry_backoff_seconds);
         return Err(AppError::invalid("retry_backoff_seconds", why));
-    }
-    Ok(())
-}
-
-fn check_schedule(plan: &HostPlan, write: &ScheduleWrite) -> Result<(), AppError> {
-    if write.group_ids.is_empty() {
-        return Err(AppError::invalid("group_ids", "a schedule needs at least one source group"));
-    }
-    let unknown: Vec<GroupId> = write
-        .group_ids
-        .iter()
-        .filter(|id| !plan.groups.iter().any(|group| group.id == **id))
-        .copied()
-        .collect();
-    if !unknown.is_empty() {
-        return Err(unknown_groups(&unknown));
-    }
-    for repo_id in write.repo_ids.iter().flatten() {
-        let attached = plan.attachments.iter().any(|attachment| {
-            attachment.repo_id == *repo_id
-                && match attachment.role {
-                    Role::Primary | Role::Copy => true,
-                    Role::Maintenance => false,
-                }
-        });
-        if !attached {
-            let why = format!("the host does not back up to repository {repo_id}");
-            return Err(AppError::invalid("repo_ids", why)
-                .hint("attach the host to it with the role primary or copy"));
-        }
     }
     Ok(())
 }

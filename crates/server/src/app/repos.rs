@@ -7,7 +7,6 @@ use restic_manager_core::id::RepoId;
 use restic_manager_core::model::{Attachment, JobKind, Repo, RepoStats};
 use restic_manager_store::{Renamed, RepoChange, RepoFilter};
 
-use super::hosts::refuse_deletion;
 use super::page::page;
 use super::{App, AppError, Caller, ListQuery};
 
@@ -124,7 +123,7 @@ impl App {
             ("repo", id.to_string()),
             [("name", repo.name.to_string().into())],
         );
-        refuse_deletion("repository", &repo.name, self.store.delete_repo(id, audit).await?)
+        self.refuse_deletion("repository", &repo.name, self.store.delete_repo(id, audit).await?).await
     }
 
     /// Asks for the snapshots to be listed and the repository to be measured, by its runner.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use restic_manager_core::api::{Attention, FleetStatus, JobView, Presence};
 use restic_manager_core::humane::does;
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{Host, JobState};
+use restic_manager_core::model::{Host, JobState, Schedule};
+use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{DAY, MINUTE};
 use restic_manager_store::{HostFilter, PageRequest};
 
@@ -13,6 +14,8 @@ use super::{App, AppError, FleetGlance};
 
 /// How many things that need a person are named.
 const NAMED: usize = 50;
+/// How many of them may be schedules.
+const NAMED_SCHEDULES: u32 = 10;
 /// How many of them may be hosts, so that jobs are seen too.
 const NAMED_HOSTS: usize = 25;
 /// How many jobs that went wrong are looked at.
@@ -34,7 +37,8 @@ impl App {
     pub(super) async fn look(&self) -> Result<FleetGlance, AppError> {
         let since = self.clock.now() - DAY;
         let counts = self.store.counts(since).await?;
-        let mut attention = self.troubled_hosts().await?;
+        let mut attention = self.idle_schedules().await?;
+        attention.extend(self.troubled_hosts().await?);
         attention.extend(self.quiet_jobs(NAMED - attention.len()).await?);
         let unmended = self.store.unmended(since, LOOKED_AT).await?;
         let failing = unmended.iter().map(|row| row.job.host_id).collect();
@@ -85,6 +89,25 @@ impl App {
         Ok(found)
     }
 
+    /// Schedules that fire and back up nowhere: what they were for is not done, and no job says so.
+    async fn idle_schedules(&self) -> Result<Vec<Attention>, AppError> {
+        let found = self.store.schedules_without_target(NAMED_SCHEDULES).await?;
+        let attention = |(schedule, host): (Schedule, DisplayName)| Attention {
+            code: "schedule_without_target".to_owned(),
+            subject_kind: "host".to_owned(),
+            subject_id: schedule.host_id.to_string(),
+            message: format!(
+                "schedule `{}` of host `{host}` backs up nowhere: the host is attached to none of its repositories",
+                schedule.name
+            ),
+            hint:
+                "attach the host with `rmctl host attach`, let the schedule back up to others, or disable it"
+                    .to_owned(),
+            since: None,
+        };
+        Ok(found.into_iter().map(attention).collect())
+    }
+
     /// Hosts out of contact, and such without a usable restic, by name.
     async fn troubled_hosts(&self) -> Result<Vec<Attention>, AppError> {
         let away = HostFilter { among: Some(self.away().await?), ..HostFilter::default() };
@@ -130,8 +153,10 @@ fn troubled_host(host: &Host, presence: Presence) -> Option<Attention> {
 fn troubled_job(view: &JobView) -> Attention {
     let job = &view.job;
     let what = match &view.group_name {
-        Some(group) => format!("{} of `{group}` on `{}`", job.kind.as_str(), view.host_name),
-        None => format!("{} on `{}`", job.kind.as_str(), view.host_name),
+        Some(group) => {
+            format!("{} of `{group}` on `{}` to `{}`", job.kind.as_str(), view.host_name, view.repo_name)
+        }
+        None => format!("{} of repository `{}` by `{}`", job.kind.as_str(), view.repo_name, view.host_name),
     };
     let code = if job.state == JobState::Warning { "job_warning" } else { "job_failed" };
     let said = job.message.as_deref().unwrap_or("no reason is known");

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use restic_manager_core::humane::does;
 use restic_manager_core::id::{HostId, JobId, RunId, SpoolId};
 use restic_manager_core::model::{
     Actor, ActorKind, CredentialKind, FinalState, JobEvent, JobKind, LogLine, RepoStats, Run, RunKey,
@@ -19,7 +20,7 @@ use restic_manager_store::{
 
 use super::locks::Aftermath;
 use super::plan::target_repos;
-use super::{Engine, EngineError, FeedEvent};
+use super::{Engine, EngineError, FeedEvent, logged};
 
 /// How much of the reason why a message is set aside is kept: an agent may have written it.
 const LONGEST_WHY: usize = 200;
@@ -68,11 +69,15 @@ impl Engine {
         let mut effects = Vec::with_capacity(incoming.len());
         let mut news = BTreeMap::new();
         let mut aftermaths = BTreeMap::new();
+        let mut bad_ends = BTreeMap::new();
         for item in incoming {
             let (seq, effect) = match item {
                 Incoming::Message { seq, message } => {
                     if let AgentMessage::JobFinished(finished) = &message {
                         aftermaths.extend(Aftermath::of(finished).map(|aftermath| (seq, aftermath)));
+                        if matches!(finished.state, FinalState::Failed | FinalState::Warning) {
+                            bad_ends.insert(seq, finished.job_id);
+                        }
                     }
                     news.insert(seq, News::of(&message));
                     (seq, self.effect(host_id, message).await?)
@@ -84,6 +89,7 @@ impl Engine {
         let numbers: Vec<u64> = effects.iter().map(|effect| effect.seq).collect();
         let applied = self.store.apply(host_id, spool_id, effects, self.now()).await?;
         let mut rejected = Vec::new();
+        let mut ended_badly = Vec::new();
         for (seq, outcome) in numbers.into_iter().zip(applied) {
             match outcome {
                 Applied::Done => {
@@ -94,6 +100,7 @@ impl Engine {
                     if let Some(aftermath) = aftermaths.remove(&seq) {
                         self.look_after(host_id, &aftermath).await;
                     }
+                    ended_badly.extend(bad_ends.remove(&seq));
                 }
                 Applied::Repeat => {}
                 Applied::Ignored(why) => {
@@ -102,7 +109,31 @@ impl Engine {
                 }
             }
         }
+        self.log_bad_ends(&ended_badly).await;
         Ok(rejected)
+    }
+
+    /// Whoever reads the log of the server shall not have to ask for what failed.
+    async fn log_bad_ends(&self, jobs: &[JobId]) {
+        if jobs.is_empty() {
+            return;
+        }
+        let read = self.store.jobs_by_id(jobs).await.map_err(EngineError::from);
+        let Some(rows) = logged(read, "jobs that ended badly could not be read") else {
+            return;
+        };
+        for row in rows {
+            tracing::warn!(
+                job = %row.job.id,
+                kind = row.job.kind.as_str(),
+                host = %row.host_name,
+                repo = %row.repo_name,
+                source = row.group_name.as_deref(),
+                why = row.job.message.as_deref(),
+                "a job {}",
+                does(row.job.state)
+            );
+        }
     }
 
     /// A lossy message: shown, never stored, and only of a job that this host runs.

@@ -7,6 +7,7 @@
 mod adopt;
 mod attest;
 mod clockwatch;
+mod connection;
 mod credentials;
 mod drain;
 mod feed;
@@ -20,6 +21,7 @@ mod sessions;
 mod tick;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use restic_manager_core::id::{AuditId, HostId, JobId, RepoId};
@@ -34,6 +36,7 @@ use crate::random::Random;
 use crate::vault::{Vault, VaultError};
 use clockwatch::ClockWatch;
 
+pub use connection::Connections;
 pub use drain::DrainReport;
 pub use feed::{Feed, FeedEvent, FleetEvent};
 pub use ingest::Incoming;
@@ -89,6 +92,8 @@ pub struct Engine {
     feed: Feed,
     holds: Mutex<BTreeMap<JobId, Hold>>,
     seen: Mutex<BTreeMap<HostId, Timestamp>>,
+    /// Whether a sign of life is stored with the next round.
+    flush_soon: AtomicBool,
     /// Jobs whose start was taken in, the hosts that run them, and when those last said something of them.
     running: Mutex<BTreeMap<JobId, Running>>,
     /// Hosts that said hello lately, with the number of the session and when it is steady, on the monotonic clock.
@@ -125,6 +130,7 @@ impl Engine {
             feed: Feed::default(),
             holds: Mutex::default(),
             seen: Mutex::default(),
+            flush_soon: AtomicBool::default(),
             running: Mutex::default(),
             settling: Mutex::default(),
             twins: Mutex::default(),
@@ -150,6 +156,13 @@ impl Engine {
     /// An agent gave a sign of life; it is stored with those of all others within a minute.
     pub fn seen(&self, host_id: HostId) {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(host_id, self.now());
+    }
+
+    /// The connection of an agent ended: its last sign of life, stored with the next round, so that nobody is told an older one.
+    pub fn departed(&self, host_id: HostId) {
+        self.seen(host_id);
+        self.flush_soon.store(true, Ordering::Relaxed);
+        self.poke();
     }
 
     /// An agent gave a sign of life and said what its clock shows.
@@ -206,7 +219,8 @@ impl Engine {
     /// For whoever brings a loop of their own; `rounds` is kept from one call to the next, and `poked` says that something changed.
     pub async fn round(&self, rounds: &mut Rounds, poked: bool) -> Option<TickReport> {
         let now = self.clock.monotonic_ms();
-        if now.saturating_sub(rounds.flushed) >= tick::FLUSH_SEEN_EVERY {
+        let soon = self.flush_soon.swap(false, Ordering::Relaxed);
+        if soon || now.saturating_sub(rounds.flushed) >= tick::FLUSH_SEEN_EVERY {
             rounds.flushed = now;
             logged(self.flush_seen().await, "signs of life were not stored");
         }

@@ -23,12 +23,14 @@ pub struct Greeting {
 }
 
 /// A hello that is answered with an error.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum HelloRefused {
     /// The agent is told why; nothing changes by trying again soon.
+    #[error("the agent was refused: {}", .0.message)]
     Told(WireError),
     /// The server failed; the agent tries again.
-    Fault(EngineError),
+    #[error("the server could not take the session")]
+    Fault(#[source] EngineError),
 }
 
 impl<E: Into<EngineError>> From<E> for HelloRefused {
@@ -42,6 +44,16 @@ impl Engine {
     ///
     /// `on_taken` is called with the session's number as soon as it stands and before anything is read for the greeting: a
     /// shell puts the session in its registry there, so that a change that is made meanwhile follows behind the greeting.
+    ///
+    /// What whoever owns the connection does, in this order:
+    ///
+    /// 1. Hand `hello` to this method, and send the greeting's messages before anything else of this session; `feed().contact(id)` tells
+    ///    open pages that the host is there.
+    /// 2. [`init_unopened`](Self::init_unopened), so that repositories that were attached meanwhile are made.
+    /// 3. From then on: messages with a number to [`ingest`](Self::ingest), in their order, and acknowledge them when it has answered;
+    ///    heartbeats to [`heartbeat`](Self::heartbeat); other lossy messages to [`show`](Self::show). The numbers, their window and the
+    ///    timeouts are [`ServerLink`](restic_manager_core::link::ServerLink)'s.
+    /// 4. At the end take the session out of the registry; if it was still this one, [`departed`](Self::departed) and `feed().contact(id)`.
     ///
     /// # Errors
     ///

@@ -28,7 +28,9 @@ pub trait Dispatch: Send + Sync {
     fn connected(&self) -> usize;
     /// The connected hosts.
     fn online(&self) -> Vec<HostId>;
-    /// Hands a message to the session with this number.
+    /// Hands a message to the session with this number, and does not wait for the peer: the engine awaits this one host after the other, so
+    /// that whoever waits here holds up the fleet. Queue it, and answer [`SendError::Congested`] when the queue is full. A command may
+    /// come twice.
     ///
     /// # Errors
     ///

@@ -12,13 +12,12 @@ use super::{BootstrapToken, DataDir, Failure};
 use crate::app::{Accounts, App};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
-use crate::engine::{Engine, Sessions};
+use crate::engine::{Connections, Engine, Sessions};
 use crate::password::Passwords;
 use crate::random::{OsRandom, Random};
 use crate::rate::LoginLimits;
 use crate::vault::{Vault, VaultError};
 use crate::web::{Settings, WebState, routes};
-use crate::ws::agent::AgentSockets;
 
 /// The fact under which the database keeps the canary of its key.
 const CANARY_FACT: &str = "vault.canary";
@@ -59,7 +58,7 @@ pub(super) async fn compose(
         app,
         limits: LoginLimits::new(),
         bootstrap: BootstrapToken::of(data_dir),
-        sockets: AgentSockets { engine: engine.clone(), sessions, clock, shutdown: stop.clone() },
+        connections: Connections { engine: engine.clone(), sessions, clock, shutdown: stop.clone() },
         shutdown: stop.clone(),
         settings: Settings {
             listen: config.listen.value,

@@ -95,7 +95,10 @@ pub(super) async fn agent(ask: &Ask) -> Result<Host, Refusal> {
         AppError::new(ErrorKind::Unauthenticated, "not_enrolled", "the agent's token is missing")
             .hint("enrol the agent: `restic-manager-agent enrol --server URL --token TOKEN`")
     })?;
-    Ok(ask.state.accounts.agent(&token).await?)
+    let known = ask.state.app.agent(&token).await;
+    Ok(known.inspect_err(|error| {
+        tracing::warn!(from = %ask.client.address, code = error.code(), "an agent was refused: {error}");
+    })?)
 }
 
 /// Who asks: by API token, or by the cookie of a session. A token given means that cookies are ignored.

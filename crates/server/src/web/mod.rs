@@ -4,6 +4,7 @@
 //! `Host` header, authentication, CSRF protection, the limits of a body, or its place in the OpenAPI document, which
 //! is made from the same table.
 
+mod agent_socket;
 mod answer;
 mod ask;
 mod body;
@@ -35,9 +36,9 @@ use warp::host::Authority;
 use warp::reply::Response;
 
 use crate::app::{Accounts, App};
+use crate::engine::Connections;
 use crate::rate::LoginLimits;
 use crate::shell::{BootstrapToken, Peer};
-use crate::ws::agent::AgentSockets;
 
 use answer::{Refusal, harden};
 use ask::Ask;
@@ -58,7 +59,7 @@ pub struct WebState {
     /// The one-time token of the first administrator.
     pub bootstrap: BootstrapToken,
     /// The agents' connections.
-    pub sockets: AgentSockets,
+    pub connections: Connections,
     /// Ends whatever would go on for ever: sockets, followed logs.
     pub shutdown: CancellationToken,
     /// Where the server is reached.

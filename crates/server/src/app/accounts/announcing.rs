@@ -11,7 +11,7 @@ use restic_manager_core::time::HOUR;
 use restic_manager_store::{AnnounceOutcome, ClaimOutcome, PendingHostRow};
 
 use super::Accounts;
-use super::enrolment::AGENT_PREFIX;
+use crate::app::enrolment::AGENT_PREFIX;
 use crate::app::newcomer::{Said, name_of_machine};
 use crate::app::pending_hosts::fingerprint;
 use crate::app::{AppError, ErrorKind};

@@ -1,7 +1,6 @@
-//! People, their sessions and tokens, and the enrolment of agents.
+//! People, their sessions and tokens, and agents that announce themselves.
 
 mod announcing;
-mod enrolment;
 mod session;
 mod tokens;
 

@@ -94,6 +94,7 @@ impl Accounts {
         match user.filter(|_| right) {
             Some(user) => self.open_session(&user).await,
             None => {
+                tracing::warn!(user = %name, from, "a login was refused");
                 let audit = self.app.engine.audit(
                     Actor::system(),
                     "login.failed",

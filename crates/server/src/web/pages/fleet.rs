@@ -186,7 +186,7 @@ fn tone(attention: &Attention) -> Tone {
 fn rank(attention: &Attention) -> u8 {
     match attention.code.as_str() {
         "job_failed" => 0,
-        "restic_missing" => 1,
+        "restic_missing" | "schedule_without_target" => 1,
         "job_quiet" => 2,
         "host_offline" => 3,
         "job_warning" => 4,

@@ -264,8 +264,8 @@ fn wants_rerun(view: &JobView, next_attempt: bool) -> bool {
     let kind = match job.kind {
         JobKind::Backup => job.group_id.is_some(),
         JobKind::Forget => job.intent.preview_group.is_none(),
-        JobKind::Prune | JobKind::Check | JobKind::Stats => true,
-        JobKind::Init | JobKind::Unlock | JobKind::Restore | JobKind::Diff => false,
+        JobKind::Init | JobKind::Prune | JobKind::Check | JobKind::Stats => true,
+        JobKind::Unlock | JobKind::Restore | JobKind::Diff => false,
     };
     ended && kind && !next_attempt
 }

@@ -118,7 +118,7 @@ async fn make_token(visitor: Visitor, fields: Fields, ask: Ask) -> Answer {
     };
     let url = ask.state.settings.server_url(&ask.host, ask.client.https);
     let request = EnrollmentTokenRequest { host_name: host_name.clone() };
-    let made = ask.state.accounts.create_enrollment_token(&visitor.caller, request, &url).await?;
+    let made = ask.state.app.create_enrollment_token(&visitor.caller, request, &url).await?;
     let now = visitor.frame.now;
     let view = EnrollmentView { host_name, expires_at: made.expires_at, used_at: None, host: None };
     let made = Made {
@@ -157,7 +157,7 @@ async fn waiting_part(visitor: Visitor, ask: Ask) -> Answer {
 
 async fn standing(ask: &Ask, now: Timestamp) -> Result<Waiting, Refusal> {
     let id: EnrollmentId = ask.id("id", "enrolment token")?;
-    Ok(Waiting::of(id, &ask.state.accounts.enrollment(id).await?, now))
+    Ok(Waiting::of(id, &ask.state.app.enrollment(id).await?, now))
 }
 
 /// Who waits to be approved.

@@ -27,13 +27,12 @@ use super::super::{Settings, routes};
 use super::*;
 use crate::app::{Accounts, App};
 use crate::clock::{Clock, ManualClock};
-use crate::engine::{Dispatch, Engine, Sessions};
+use crate::engine::{Connections, Dispatch, Engine, Sessions};
 use crate::password::Passwords;
 use crate::random::{OsRandom, Random, SeededRandom};
 use crate::rate::LoginLimits;
 use crate::shell::{BootstrapToken, DataDir};
 use crate::vault::Vault;
-use crate::ws::agent::AgentSockets;
 
 const HOST: &str = "127.0.0.1:8080";
 const ORIGIN: &str = "http://127.0.0.1:8080";
@@ -78,7 +77,7 @@ impl House {
             app,
             limits: LoginLimits::new(),
             bootstrap,
-            sockets: AgentSockets { engine, sessions, clock: shared_clock, shutdown: shutdown.clone() },
+            connections: Connections { engine, sessions, clock: shared_clock, shutdown: shutdown.clone() },
             shutdown,
             settings: Settings {
                 listen: HOST.parse().unwrap(),

@@ -26,7 +26,7 @@ pub(super) fn routes() -> Vec<Route> {
 async fn create_token(user: User, mut ask: Ask) -> Answer {
     let request: EnrollmentTokenRequest = ask.json().await?;
     let url = ask.state.settings.server_url(&ask.host, ask.client.https);
-    let made = ask.state.accounts.create_enrollment_token(&user.caller, request, &url).await?;
+    let made = ask.state.app.create_enrollment_token(&user.caller, request, &url).await?;
     Ok(json(StatusCode::CREATED, &made))
 }
 
@@ -36,7 +36,7 @@ async fn create_token(user: User, mut ask: Ask) -> Answer {
     responses((status = 200, description = "How it stands.", body = EnrollmentView)))]
 async fn show_token(_: User, ask: Ask) -> Answer {
     let id = ask.id("id", "enrolment token")?;
-    Ok(ok(&ask.state.accounts.enrollment(id).await?))
+    Ok(ok(&ask.state.app.enrollment(id).await?))
 }
 
 /// Enrols an agent's host, which uses the token up.
@@ -45,5 +45,5 @@ async fn show_token(_: User, ask: Ask) -> Answer {
 async fn enroll(mut ask: Ask) -> Answer {
     ask.state.limits.address(ask.client.address)?;
     let request: EnrollRequest = ask.json().await?;
-    Ok(json(StatusCode::CREATED, &ask.state.accounts.enroll(request).await?))
+    Ok(json(StatusCode::CREATED, &ask.state.app.enroll(request).await?))
 }

@@ -131,7 +131,7 @@ async fn give_up(user: User, mut ask: Ask) -> Answer {
     Ok(ok(&ask.state.app.give_up_job(&user.caller, id).await?))
 }
 
-/// Asks once more for what a backup, a forget, a prune, a check or a measurement that is over was to do, with what is set now.
+/// Asks once more for what an init, a backup, a forget, a prune, a check or a measurement that is over was to do, with what is set now.
 #[utoipa::path(post, path = "/api/jobs/{id}/rerun", operation_id = "rerun_job", tag = "jobs",
     params(("id" = JobId, Path, description = "The job that is over.")),
     responses((status = 202, description = "The new job; the one that waits already when there is one.", body = Accepted)))]

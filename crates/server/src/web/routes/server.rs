@@ -6,6 +6,7 @@ use restic_manager_core::model::Host;
 use restic_manager_core::wire::{OLDEST_PROTOCOL, PROTOCOL};
 use serde::Serialize;
 
+use super::super::agent_socket;
 use super::super::answer::{Refusal, json_bytes, ok};
 use super::super::ask::Ask;
 use super::super::socket;
@@ -66,6 +67,6 @@ async fn openapi(ask: Ask) -> Answer {
 #[utoipa::path(get, path = "/ws/agent", tag = "agents", responses((status = 101, description = "The WebSocket is open.")))]
 async fn agent_socket(host: Host, mut ask: Ask) -> Answer {
     let (response, upgrade) = socket::accept(&mut ask)?;
-    tokio::spawn(ask.state.sockets.clone().serve(host, upgrade));
+    tokio::spawn(agent_socket::serve(ask.state.connections.clone(), host, upgrade));
     Ok(response)
 }

@@ -49,7 +49,7 @@ impl Fleet {
         let mut fleet = Self::new().await;
         let (outgoing, messages) = mpsc::channel(64);
         let (closing, _) = mpsc::unbounded_channel();
-        let sessions = &fleet.house.state.sockets.sessions;
+        let sessions = &fleet.house.state.connections.sessions;
         sessions.insert(fleet.host_id, SessionHandle::new(1, outgoing, closing));
         fleet.outgoing = Some(messages);
         fleet

@@ -24,7 +24,7 @@ use warp::test::RequestBuilder;
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
-use crate::engine::{Dispatch, Engine, Sessions};
+use crate::engine::{Connections, Dispatch, Engine, Sessions};
 use crate::password::Passwords;
 use crate::random::{OsRandom, Random, SeededRandom};
 use crate::shell::DataDir;
@@ -74,7 +74,7 @@ impl House {
             app,
             limits: LoginLimits::new(),
             bootstrap,
-            sockets: AgentSockets { engine, sessions, clock: shared_clock, shutdown: shutdown.clone() },
+            connections: Connections { engine, sessions, clock: shared_clock, shutdown: shutdown.clone() },
             shutdown,
             settings,
         });

@@ -163,7 +163,7 @@ async fn the_wait_for_an_agent_goes_on_by_itself() {
         os: "linux".into(),
         arch: "x86_64".into(),
     };
-    house.state.accounts.enroll(said).await.unwrap();
+    house.state.app.enroll(said).await.unwrap();
     let enrolled = browser.look(&state).await;
     assert!(enrolled.html.contains("Enrolled") && enrolled.html.contains("web1"), "{}", enrolled.html);
 

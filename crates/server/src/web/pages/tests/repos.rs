@@ -64,7 +64,7 @@ async fn forget_waits_for_the_admin_credential_where_the_everyday_one_may_only_a
     let fleet = Fleet::new(&house, "web1").await;
     let (outgoing, _messages) = tokio::sync::mpsc::channel(4);
     let (closing, _ends) = tokio::sync::mpsc::unbounded_channel();
-    house.state.sockets.sessions.insert(fleet.host, SessionHandle::new(1, outgoing, closing));
+    house.state.connections.sessions.insert(fleet.host, SessionHandle::new(1, outgoing, closing));
     let forget = async || {
         let page = browser.look(&format!("/repos/{}", fleet.repo)).await.html;
         part(&page, "/run/forget", "</td>").to_owned()

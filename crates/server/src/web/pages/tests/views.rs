@@ -56,13 +56,13 @@ pub(super) struct Fleet<'a> {
 
 impl<'a> Fleet<'a> {
     pub(super) async fn new(house: &'a House, name: &str) -> Self {
-        let (app, accounts) = (&house.state.app, &house.state.accounts);
+        let app = &house.state.app;
         let admin = LoginName::new("admin").unwrap();
         let user = app.store().user_by_name(&admin).await.unwrap().unwrap();
         let caller = Caller { user_id: user.id, username: user.name };
         let wanted: EnrollmentTokenRequest = read(json!({"host_name": name}));
-        let token = accounts.create_enrollment_token(&caller, wanted, ORIGIN).await.unwrap().token;
-        let enrolled = accounts
+        let token = app.create_enrollment_token(&caller, wanted, ORIGIN).await.unwrap().token;
+        let enrolled = app
             .enroll(EnrollRequest {
                 token,
                 machine_id: "m".to_owned(),

@@ -1,28 +1,21 @@
-//! One agent's connection: a task that owns the socket and carries out what [`ServerLink`] says.
-//!
-//! The upgrade is done here and not by warp: its own websocket keeps more than 100 KiB a connection, this one a few.
+//! One agent's connection, whatever carries it: a task that carries out what [`ServerLink`] says.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use restic_manager_core::id::SpoolId;
 use restic_manager_core::link::{CloseReason, ServerAction, ServerLink};
 use restic_manager_core::model::Host;
 use restic_manager_core::wire::{
-    Ack, AgentMessage, Frame, Hello, MAX_FRAME_BYTES, OLDEST_PROTOCOL, PROTOCOL, ServerMessage, WireError,
+    Ack, AgentMessage, Frame, FrameError, Hello, OLDEST_PROTOCOL, PROTOCOL, ServerMessage, WireError,
     decode_agent,
 };
 use tokio::sync::mpsc;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
 use tokio_util::sync::CancellationToken;
 
+use super::{Engine, HelloRefused, Incoming, Outgoing, SessionHandle, Sessions, chain};
 use crate::clock::Clock;
-use crate::engine::{Engine, HelloRefused, Incoming, Outgoing, SessionHandle, Sessions, chain};
 
 /// Messages to an agent that may wait for its socket.
 const OUTGOING: usize = 64;
@@ -33,9 +26,9 @@ const BATCH: usize = 256;
 /// How many bytes of frames are gathered for one commit at most.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What every connection needs.
+/// What every connection of an agent needs; an embedder has one, and a clone of it for each connection.
 #[derive(Clone)]
-pub struct AgentSockets {
+pub struct Connections {
     /// The engine.
     pub engine: Arc<Engine>,
     /// Who is connected.
@@ -46,28 +39,21 @@ pub struct AgentSockets {
     pub shutdown: CancellationToken,
 }
 
-impl AgentSockets {
-    /// Serves the connection of an authenticated host once its upgrade is through; returns at its end.
-    pub async fn serve(self, host: Host, upgrade: OnUpgrade) {
-        match upgrade.await {
-            Ok(upgraded) => {
-                let config = WebSocketConfig::default()
-                    .read_buffer_size(4096)
-                    .write_buffer_size(0)
-                    .max_message_size(Some(MAX_FRAME_BYTES))
-                    .max_frame_size(Some(MAX_FRAME_BYTES));
-                let io = TokioIo::new(upgraded);
-                let socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-                Connection::new(self, host, socket).run().await;
-            }
-            Err(error) => {
-                tracing::info!(host = %host.name, %error, "an agent left before its connection stood");
-            }
-        }
+impl Connections {
+    /// Serves the connection of a host, as [`App::agent`](crate::app::App::agent) knows it by its token, until it ends.
+    ///
+    /// `wire` carries text frames: its stream yields those of the agent, or why what came is none, and ends when the other side left or the
+    /// network did; its sink takes those of the server, and closes. A WebSocket of any framework becomes one by `map` and `with`. Frames
+    /// have at most [`MAX_FRAME_BYTES`](restic_manager_core::wire::MAX_FRAME_BYTES): a transport that can refuse longer ones early does so with
+    /// [`FrameError::TooLong`].
+    pub async fn serve<W, T>(self, host: Host, wire: W)
+    where
+        W: Stream<Item = Result<T, FrameError>> + Sink<String> + Send + Unpin,
+        T: AsRef<str> + Send,
+    {
+        Connection::new(self, host, wire).run().await;
     }
 }
-
-type Socket = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 /// Why a connection is over.
 enum Over {
@@ -77,10 +63,10 @@ enum Over {
     Told(Option<Box<WireError>>),
 }
 
-struct Connection {
-    shared: AgentSockets,
+struct Connection<W> {
+    shared: Connections,
     host: Host,
-    socket: Socket,
+    wire: W,
     link: ServerLink,
     outgoing: mpsc::Receiver<Outgoing>,
     closing: mpsc::UnboundedReceiver<Outgoing>,
@@ -89,15 +75,19 @@ struct Connection {
     batch: Vec<Incoming>,
 }
 
-impl Connection {
-    fn new(shared: AgentSockets, host: Host, socket: Socket) -> Self {
+impl<W, T> Connection<W>
+where
+    W: Stream<Item = Result<T, FrameError>> + Sink<String> + Send + Unpin,
+    T: AsRef<str> + Send,
+{
+    fn new(shared: Connections, host: Host, wire: W) -> Self {
         let (outgoing_tx, outgoing) = mpsc::channel(OUTGOING);
         let (closing_tx, closing) = mpsc::unbounded_channel();
         let link = ServerLink::new(shared.clock.monotonic_ms());
         Self {
             shared,
             host,
-            socket,
+            wire,
             link,
             outgoing,
             closing,
@@ -119,10 +109,9 @@ impl Connection {
         if let Some((epoch, _)) = self.session
             && self.shared.sessions.remove(self.host.id, epoch)
         {
-            self.shared.engine.seen(self.host.id);
+            self.shared.engine.departed(self.host.id);
             self.shared.engine.feed().contact(self.host.id);
             tracing::info!(host = %self.host.name, epoch, "the agent is disconnected");
-            self.shared.engine.poke();
         }
         if let Over::Told(why) = over {
             self.part(why.map(|why| *why)).await;
@@ -149,7 +138,7 @@ impl Connection {
                 Outgoing::Message(message) => self.send(*message).await?,
                 Outgoing::Close(why) => return Err(Over::Told(why)),
             },
-            frame = self.socket.next() => {
+            frame = self.wire.next() => {
                 self.take_in(frame)?;
                 self.take_in_ready()?;
             }
@@ -164,9 +153,9 @@ impl Connection {
     fn take_in_ready(&mut self) -> Result<(), Over> {
         let mut bytes = 0;
         for _ in 1..BATCH {
-            let Some(frame) = self.socket.next().now_or_never() else { return Ok(()) };
+            let Some(frame) = self.wire.next().now_or_never() else { return Ok(()) };
             bytes += match &frame {
-                Some(Ok(message)) => message.len(),
+                Some(Ok(text)) => text.as_ref().len(),
                 Some(Err(_)) | None => 0,
             };
             self.take_in(frame)?;
@@ -177,29 +166,10 @@ impl Connection {
         Ok(())
     }
 
-    fn take_in(&mut self, frame: Option<Result<Message, WsError>>) -> Result<(), Over> {
+    fn take_in(&mut self, frame: Option<Result<T, FrameError>>) -> Result<(), Over> {
+        let Some(frame) = frame else { return Err(Over::Gone) };
         let now = self.shared.clock.monotonic_ms();
-        match frame {
-            Some(Ok(Message::Text(text))) => self.link.received(decode_agent(text.as_str()), now),
-            Some(Ok(Message::Binary(bytes))) => {
-                let why = format!("a binary frame of {} bytes", bytes.len());
-                let error = restic_manager_core::wire::FrameError::NotJson(why);
-                self.link.received(Err(error), now);
-            }
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(_))) | None => return Err(Over::Gone),
-            Some(Err(WsError::Capacity(error))) => {
-                return Err(Over::Told(Some(Box::new(WireError {
-                    code: "bad_frame".into(),
-                    message: format!("a frame is too large: {error}"),
-                    hint: Some(format!("frames have at most {MAX_FRAME_BYTES} bytes")),
-                }))));
-            }
-            Some(Err(error)) => {
-                tracing::debug!(host = %self.host.name, %error, "the connection broke");
-                return Err(Over::Gone);
-            }
-        }
+        self.link.received(frame.and_then(|text| decode_agent(text.as_ref())), now);
         Ok(())
     }
 
@@ -294,7 +264,7 @@ impl Connection {
 
     async fn send(&mut self, message: ServerMessage) -> Result<(), Over> {
         let text = Frame::lossy(message).to_text();
-        match tokio::time::timeout(SEND_TIMEOUT, self.socket.send(Message::text(text))).await {
+        match tokio::time::timeout(SEND_TIMEOUT, self.wire.send(text)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Over::Gone),
         }
@@ -304,13 +274,12 @@ impl Connection {
     async fn part(&mut self, why: Option<WireError>) {
         let farewell = async {
             if let Some(error) = why {
-                let text = Frame::lossy(ServerMessage::Error(error)).to_text();
-                self.socket.send(Message::text(text)).await?;
+                self.wire.send(Frame::lossy(ServerMessage::Error(error)).to_text()).await?;
             }
-            self.socket.close(None).await?;
-            // The other side's close frame, so that the last words are not cut off by a reset.
-            while let Some(Ok(_)) = self.socket.next().await {}
-            Ok::<(), WsError>(())
+            self.wire.close().await?;
+            // What the other side still says until it has closed as well, so that the last words are not cut off by a reset.
+            while self.wire.next().await.is_some() {}
+            Ok::<(), W::Error>(())
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), farewell).await;
     }

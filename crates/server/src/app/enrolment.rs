@@ -9,9 +9,8 @@ use restic_manager_core::secret::Secret;
 use restic_manager_core::time::HOUR;
 use restic_manager_store::{EnrollOutcome, EnrollmentRow};
 
-use super::Accounts;
-use crate::app::newcomer::{Said, name_of_machine, namesake, new_host};
-use crate::app::{AppError, Caller, ErrorKind};
+use super::newcomer::{Said, name_of_machine, namesake, new_host};
+use super::{App, AppError, Caller, ErrorKind};
 use crate::random::token_hash;
 
 const ENROLMENT_PREFIX: &str = "rme_";
@@ -20,7 +19,7 @@ const LIFETIME: i64 = HOUR;
 /// How many hosts of one name are told apart by a number.
 const NAMESAKES: u32 = 1000;
 
-impl Accounts {
+impl App {
     /// Makes a one-time enrolment token; `server_url` is where the agent will reach the server.
     ///
     /// # Errors
@@ -32,11 +31,11 @@ impl Accounts {
         request: EnrollmentTokenRequest,
         server_url: &str,
     ) -> Result<EnrollmentTokenResponse, AppError> {
-        let token = self.app.random.mint_token(ENROLMENT_PREFIX);
-        let created_at = self.app.clock.now();
+        let token = self.random.mint_token(ENROLMENT_PREFIX);
+        let created_at = self.clock.now();
         let expires_at = created_at + LIFETIME;
         let row = EnrollmentRow {
-            id: EnrollmentId::mint(created_at, self.app.random.id_bytes()),
+            id: EnrollmentId::mint(created_at, self.random.id_bytes()),
             hash: token_hash(&token),
             host_name: request.host_name,
             created_at,
@@ -45,13 +44,13 @@ impl Accounts {
             host_id: None,
         };
         let id = row.id;
-        let audit = self.app.audit_of(
+        let audit = self.audit_of(
             caller,
             "enrollment_token.created",
             ("enrollment_token", id.to_string()),
             [("host_name", row.host_name.as_ref().map(ToString::to_string).into())],
         );
-        self.app.store.create_enrollment(row, audit).await?;
+        self.store.create_enrollment(row, audit).await?;
         let command = format!("restic-manager-agent enrol --server {server_url} --token {}", token.expose());
         Ok(EnrollmentTokenResponse { id, token, expires_at, command })
     }
@@ -62,10 +61,10 @@ impl Accounts {
     ///
     /// When there is none, or it expired more than a day ago; or the store fails.
     pub async fn enrollment(&self, id: EnrollmentId) -> Result<EnrollmentView, AppError> {
-        let row = self.app.store.enrollment_by_id(id).await?;
+        let row = self.store.enrollment_by_id(id).await?;
         let row = row.ok_or_else(|| AppError::not_found("enrolment token", id))?;
         let host = match row.host_id {
-            Some(host_id) => match self.app.host(host_id).await {
+            Some(host_id) => match self.host(host_id).await {
                 Ok(view) => Some(view),
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
@@ -89,14 +88,14 @@ impl Accounts {
         let EnrollRequest { machine_id, os_hostname, agent_version, os, arch, .. } = &request;
         let facts = Said { machine_id, os_hostname, agent_version, os, arch }.facts()?;
         let hash = token_hash(&request.token);
-        let now = self.app.clock.now();
-        let Some(row) = self.app.store.enrollment(&hash).await? else { return Err(unknown()) };
+        let now = self.clock.now();
+        let Some(row) = self.store.enrollment(&hash).await? else { return Err(unknown()) };
         let wanted = row.host_name.unwrap_or_else(|| name_of_machine(&facts));
-        let agent_token = self.app.random.mint_token(AGENT_PREFIX);
-        let mut host = new_host(HostId::mint(now, self.app.random.id_bytes()), wanted.clone(), facts, now);
+        let agent_token = self.random.mint_token(AGENT_PREFIX);
+        let mut host = new_host(HostId::mint(now, self.random.id_bytes()), wanted.clone(), facts, now);
         for number in 1..=NAMESAKES {
             host.name = namesake(&wanted, number);
-            let audit = self.app.engine.audit(
+            let audit = self.engine.audit(
                 Actor { kind: ActorKind::Agent, name: host.id.to_string() },
                 "host.enrolled",
                 ("host", host.id.to_string()),
@@ -106,7 +105,7 @@ impl Accounts {
                     ("enrollment_token_id", row.id.to_string().into()),
                 ],
             );
-            match self.app.store.enroll(&hash, host.clone(), token_hash(&agent_token), now, audit).await? {
+            match self.store.enroll(&hash, host.clone(), token_hash(&agent_token), now, audit).await? {
                 EnrollOutcome::Enrolled => {
                     return Ok(EnrollResponse { host_id: host.id, name: host.name, agent_token });
                 }
@@ -133,7 +132,7 @@ impl Accounts {
     ///
     /// When the token is unknown, which it also is after its host was deleted, or the store fails.
     pub async fn agent(&self, given: &Secret) -> Result<Host, AppError> {
-        self.app.store.host_by_agent_token(&token_hash(given)).await?.ok_or_else(|| {
+        self.store.host_by_agent_token(&token_hash(given)).await?.ok_or_else(|| {
             AppError::new(ErrorKind::Unauthenticated, "unknown_agent", "no host has this agent token")
                 .hint("the host was deleted, or the token belongs to another server: enrol the agent anew")
         })

@@ -1,3 +1,0 @@
-//! The agents' socket.
-
-pub mod agent;
