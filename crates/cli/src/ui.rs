@@ -18,7 +18,7 @@ use crate::error::CliError;
 
 pub(crate) use humane::{ago, capitalised, clean, count, does, instant, size, took};
 pub(crate) use view::{Cell, Grid, Tone, View};
-pub(crate) use watch::{LogLines, Watch};
+pub(crate) use watch::{LogLines, Watch, far};
 
 /// How data is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

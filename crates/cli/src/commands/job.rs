@@ -13,7 +13,7 @@ use crate::client::{Body, ClientError};
 use crate::error::CliError;
 use crate::follow::Follower;
 use crate::route::Route;
-use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, does, instant, size, took};
+use crate::ui::{self, Cell, Grid, LogLines, Look, Tone, View, ago, does, far, instant, size, took};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -335,6 +335,10 @@ fn card(view: &JobView, look: &Look) -> View {
     let more = [
         ("Slot", job.slot.map(when)),
         ("Attempt", (job.attempt > 1).then(|| job.attempt.to_string())),
+        (
+            "Progress",
+            view.progress.as_ref().map(|progress| format!("{:.0} %, {}", progress.percent, far(progress))),
+        ),
         ("Waits", view.hold_sentence.clone()),
         ("Remedy", view.hold.as_ref().map(|hold: &Hold| hold.remedy().to_owned())),
         ("Cancel asked", job.cancel_requested_at.map(when)),
@@ -376,6 +380,12 @@ mod tests {
     #[test]
     fn jobs_on_a_narrow_terminal_keep_their_ids_whole() {
         let look = Look { width: Some(90), ..fixed_look() };
+        insta::assert_snapshot!(table(&page(), &look).render(&look));
+    }
+
+    #[test]
+    fn jobs_on_a_terminal_of_80_columns_are_records() {
+        let look = Look { width: Some(80), ..fixed_look() };
         insta::assert_snapshot!(table(&page(), &look).render(&look));
     }
 

@@ -9,8 +9,17 @@ use crate::ui::{Cell, Grid, Look, Tone, View, ago};
 /// 0.19); a live restic refreshes its own every five minutes.
 const STALE_FOR: i64 = 30 * MINUTE;
 
-/// The locks that were seen at `seen_at`: who holds them, where, since when, and whether they are stale.
-pub(crate) fn table(locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View {
+/// The locks that lie on a repository as it was seen at `seen_at`: who holds them, where, since when, and whether they are stale.
+pub(crate) fn present(locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View {
+    table(&["LOCKED BY", "PROCESS", "LOCK", "REFRESHED", "STALE"], locks, seen_at, look)
+}
+
+/// The locks that a job found, which may be gone since.
+pub(crate) fn found(locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View {
+    table(&["WAS LOCKED BY", "PROCESS", "LOCK", "REFRESHED", "STALE"], locks, seen_at, look)
+}
+
+fn table(header: &'static [&'static str], locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View {
     let row = |lock: &SeenLock| {
         let (stale, tone) = staleness(lock, seen_at);
         vec![
@@ -21,7 +30,7 @@ pub(crate) fn table(locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View
             Cell::new(stale, tone),
         ]
     };
-    Grid::new(&["LOCKED BY", "PROCESS", "LOCK", "REFRESHED", "STALE"], "No locks").rows(locks.iter().map(row))
+    Grid::new(header, "No locks").rows(locks.iter().map(row))
 }
 
 /// One lock in one line.

@@ -1,5 +1,7 @@
 //! Views: what a person sees of an answer.
 
+use std::borrow::Cow;
+
 use comfy_table::{Attribute, Color, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::{Look, clean};
@@ -70,7 +72,7 @@ impl<T: AsRef<str>> From<T> for Cell {
 pub(crate) struct Grid {
     header: &'static [&'static str],
     rows: Vec<Vec<Cell>>,
-    empty: &'static str,
+    empty: Cow<'static, str>,
     spare: &'static [&'static str],
 }
 
@@ -78,12 +80,14 @@ pub(crate) struct Grid {
 const WHOLE: [&str; 6] = ["JOB", "TOKEN", "ATTACHMENT", "SNAPSHOT", "KIND", "STATE"];
 /// Every other column may be wrapped down to this.
 const WRAPPED: usize = 20;
+/// Where a column would have to be narrower than this, the rows are written as records.
+const NARROWEST: usize = 8;
 const GAP: usize = 2;
 
 impl Grid {
     /// `empty` is said when there are no rows: what to do to have some.
-    pub(crate) fn new(header: &'static [&'static str], empty: &'static str) -> Self {
-        Self { header, rows: Vec::new(), empty, spare: &[] }
+    pub(crate) fn new(header: &'static [&'static str], empty: impl Into<Cow<'static, str>>) -> Self {
+        Self { header, rows: Vec::new(), empty: empty.into(), spare: &[] }
     }
 
     /// Names columns that a narrow terminal can do without, the least needed first.
@@ -99,9 +103,12 @@ impl Grid {
 
     fn render(&self, look: &Look) -> String {
         if self.rows.is_empty() {
-            return format!("{}\n", self.empty);
+            return format!("{}\n", clean(&self.empty));
         }
         let columns = self.columns(look);
+        if self.is_too_wide(&columns, look) {
+            return self.records(look);
+        }
         let mut table = bare(look);
         table.set_header(columns.iter().map(|column| {
             let cell = comfy_table::Cell::new(self.header[*column]);
@@ -117,7 +124,30 @@ impl Grid {
                 column.set_constraint(ColumnConstraint::ContentWidth);
             }
         }
-        finished(&mut table)
+        let mut text = finished(&mut table);
+        let left_out: Vec<&str> = (0..self.header.len())
+            .filter(|column| !columns.contains(column))
+            .map(|column| self.header[column])
+            .collect();
+        if !left_out.is_empty() {
+            text.push_str(&format!("\nNo room for {}: a wider terminal shows more\n", left_out.join(", ")));
+        }
+        text
+    }
+
+    /// Whether a column would be narrower than words are.
+    fn is_too_wide(&self, columns: &[usize], look: &Look) -> bool {
+        let least: usize = columns.iter().map(|column| self.needed(*column, NARROWEST) + GAP).sum();
+        look.width.is_some_and(|width| least > usize::from(width))
+    }
+
+    /// Each row on lines of its own, with nothing left out.
+    fn records(&self, look: &Look) -> String {
+        let record = |row: &Vec<Cell>| {
+            let lines = self.header.iter().copied().zip(row.iter().cloned());
+            card(&lines.filter(|(_, cell)| !cell.text.is_empty()).collect::<Vec<_>>(), look)
+        };
+        self.rows.iter().map(record).collect::<Vec<_>>().join("\n")
     }
 
     /// The columns that are shown: without the spare ones that do not fit.
@@ -125,7 +155,7 @@ impl Grid {
         let mut columns: Vec<usize> = (0..self.header.len()).collect();
         let Some(width) = look.width else { return columns };
         for spare in self.spare {
-            let needed: usize = columns.iter().map(|column| self.needed(*column) + GAP).sum();
+            let needed: usize = columns.iter().map(|column| self.needed(*column, WRAPPED) + GAP).sum();
             if needed <= usize::from(width) {
                 break;
             }
@@ -134,11 +164,12 @@ impl Grid {
         columns
     }
 
-    fn needed(&self, column: usize) -> usize {
+    /// The width of a column that may be wrapped down to `wrapped`.
+    fn needed(&self, column: usize, wrapped: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| Some(row.get(column)?.text.chars().count()));
         let title = self.header[column];
         let longest = cells.max().unwrap_or(0).max(title.len());
-        if WHOLE.contains(&title) { longest } else { longest.min(WRAPPED) }
+        if WHOLE.contains(&title) { longest } else { longest.min(wrapped) }
     }
 }
 
@@ -225,6 +256,14 @@ mod tests {
         let text = grid().render(&look);
         insta::assert_snapshot!(text);
         assert!(text.lines().all(|line| line.chars().count() <= 30));
+    }
+
+    #[test]
+    fn a_terminal_too_narrow_for_the_columns_gets_a_record_a_row() {
+        let render = |width| grid().render(&Look { width: Some(width), ..fixed_look() });
+        assert!(render(23).starts_with("NAME"), "{}", render(23));
+        assert!(!render(23).contains("\nSTATE"), "{}", render(23));
+        insta::assert_snapshot!(render(22));
     }
 
     #[test]

@@ -108,7 +108,8 @@ fn standing(view: &JobView) -> String {
     }
 }
 
-fn far(progress: &Progress) -> String {
+/// How far a job is, in one line.
+pub(crate) fn far(progress: &Progress) -> String {
     let mut text = format!(
         "{} of {}, {} of {}",
         size(progress.bytes_done),

@@ -65,7 +65,7 @@ pub(crate) fn tables(view: &JobView, look: &Look) -> Vec<View> {
     }
     if !summary.locks.is_empty() {
         let seen_at = view.job.finished_at.unwrap_or(look.now);
-        views.push(lock::table(&summary.locks, seen_at, look));
+        views.push(lock::found(&summary.locks, seen_at, look));
     }
     views
 }

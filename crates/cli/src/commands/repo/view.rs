@@ -53,7 +53,7 @@ pub(crate) fn card(view: &RepoView, look: &Look) -> View {
     ])];
     let seen = view.stats.locks.as_deref().unwrap_or_default();
     if !seen.is_empty() {
-        views.push(lock::table(seen, view.stats.locks_seen_at.unwrap_or(look.now), look));
+        views.push(lock::present(seen, view.stats.locks_seen_at.unwrap_or(look.now), look));
     }
     views.push(hosts(view));
     View::Stack(views)
