@@ -79,7 +79,8 @@ pub(crate) enum Command {
     Login(login::Login),
     /// Revoke the token of a login and forget it
     ///
-    /// It is the login in use, or the one that `--context` names.
+    /// It is the one that `--context` names, or else the one for the server of `--server` or RM_SERVER, or else the login
+    /// in use.
     Logout(login::Logout),
     /// The servers this user is logged in to
     #[command(subcommand)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use restic_manager_core::secret::Secret;
 use url::{Host, Url};
 
-use crate::context::{Context, ContextFile, Contexts};
+use crate::context::{Context, ContextError, ContextFile, Contexts};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::input;
@@ -17,6 +17,8 @@ pub(crate) enum ConnectionError {
     NoServer,
     #[error("{server} is not known here: there is no login for it")]
     NoLogin { server: String },
+    #[error(transparent)]
+    NoContext(ContextError),
     #[error("`{text}` is no address of a server: {problem}")]
     Address { text: String, problem: String },
     #[error("a password in the address can be read by every user of this machine")]
@@ -31,11 +33,12 @@ impl ConnectionError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
             Self::NoServer
+            | Self::NoLogin { .. }
+            | Self::NoContext(_)
             | Self::Address { .. }
             | Self::PasswordInAddress
             | Self::OtherToken { .. }
             | Self::PlainHttp { .. } => Exit::Usage,
-            Self::NoLogin { .. } => Exit::Refused,
         }
     }
 
@@ -48,6 +51,7 @@ impl ConnectionError {
             Self::NoLogin { server } => {
                 format!("log in: rmctl login --server {server}; or give a token in RM_TOKEN or RM_TOKEN_FILE")
             }
+            Self::NoContext(e) => e.hint(),
             Self::Address { .. } => {
                 "write it like https://backup.example.net or http://127.0.0.1:8080".to_owned()
             }
@@ -129,7 +133,7 @@ impl Connection {
     pub(crate) fn decide(wanted: &Wanted, environment: &Environment) -> Result<Self, CliError> {
         let contexts = ContextFile::locate(environment.config_dir.clone())?.read()?;
         if let Some(name) = &wanted.context {
-            let context = contexts.get(name)?;
+            let context = contexts.get(name).map_err(ConnectionError::NoContext)?;
             let server = wanted.server.as_deref().unwrap_or(&context.server);
             return Self::with_context(server, context, wanted);
         }
@@ -142,9 +146,7 @@ impl Connection {
             return Ok(Self { server: address(server, allowed)?, token });
         }
         let url = address(server, PlainHttp::Anywhere)?;
-        let same = |context: &&Context| {
-            address(&context.server, PlainHttp::Anywhere).is_ok_and(|known| known == url)
-        };
+        let same = |context: &&Context| is_for(context, &url);
         let context = current.filter(same).or_else(|| contexts.contexts.values().find(same));
         let context = context.ok_or_else(|| ConnectionError::NoLogin { server: server.to_owned() })?;
         Self::with_context(server, context, wanted)
@@ -152,7 +154,7 @@ impl Connection {
 
     fn with_context(server: &str, context: &Context, wanted: &Wanted) -> Result<Self, CliError> {
         let url = address(server, PlainHttp::allowed(wanted.allow_plain_http || context.allow_plain_http))?;
-        if address(&context.server, PlainHttp::Anywhere)? != url {
+        if !is_for(context, &url) {
             return Err(ConnectionError::NoLogin { server: server.to_owned() }.into());
         }
         Ok(Self { server: url, token: context.token.clone() })
@@ -171,6 +173,11 @@ fn from_environment(environment: &Environment) -> Result<Option<Secret>, CliErro
         Some((_, belongs)) => Err(ConnectionError::OtherToken { place, belongs }.into()),
         None => Ok(Some(token)),
     }
+}
+
+/// Whether a login is one for this server, however its address was written.
+pub(crate) fn is_for(context: &Context, server: &Url) -> bool {
+    address(&context.server, PlainHttp::Anywhere).is_ok_and(|known| known == *server)
 }
 
 fn plain_allowed(contexts: &Contexts, server: &str) -> bool {
@@ -276,9 +283,9 @@ mod tests {
         let environment = stored(folder.path());
         let other = Wanted { server: Some("https://evil.example".into()), ..Wanted::default() };
         let error = Connection::decide(&other, &environment).unwrap_err();
-        assert_eq!(error.exit(), Exit::Refused);
+        assert_eq!(error.exit(), Exit::Usage);
         let named = Wanted { context: Some("home".into()), ..other };
-        assert_eq!(Connection::decide(&named, &environment).unwrap_err().exit(), Exit::Refused);
+        assert_eq!(Connection::decide(&named, &environment).unwrap_err().exit(), Exit::Usage);
         let known = Wanted { server: Some("http://lan.example:8080/".into()), ..Wanted::default() };
         assert_eq!(decided(&known, &environment).1, "rmt_lan");
     }

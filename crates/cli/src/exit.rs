@@ -6,7 +6,7 @@ use std::process::ExitCode;
 pub const DONE: u8 = 0;
 /// Something on this machine failed: a file could not be read or written.
 pub const LOCAL: u8 = 1;
-/// The command line is wrong; nothing was sent.
+/// The command line is wrong, or there is no login; nothing was sent.
 pub const USAGE: u8 = 2;
 /// What was named does not exist, or the name is not unique.
 pub const NOT_FOUND: u8 = 3;
@@ -24,7 +24,7 @@ pub const HELP: &str = "\
 Exit codes:
     0  done
     1  something on this machine failed: a file could not be read or written
-    2  the command line is wrong; nothing was sent
+    2  the command line is wrong, or there is no login; nothing was sent
     3  what was named does not exist, or the name is not unique
     4  the server refused
     5  no restic-manager could be reached

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::Body;
 use crate::connection::Environment;
-use crate::context::{ContextFile, Contexts};
+use crate::context::{Context, ContextFile, Contexts};
 use crate::error::CliError;
 use crate::ui::{Cell, Grid, Ui, View, note};
 
@@ -18,7 +18,10 @@ pub(crate) enum Command {
         /// One of `rmctl context ls`
         name: String,
     },
-    /// Forget a login; its token stays valid until `rmctl logout` or its expiry
+    /// Forget a login; its token stays valid until it expires or is revoked
+    ///
+    /// `rmctl logout --context NAME` revokes the token and forgets the login. Once it is forgotten, `rmctl token revoke`
+    /// does it, from another login of the same user.
     Rm {
         /// One of `rmctl context ls`
         name: String,
@@ -56,12 +59,21 @@ impl Command {
                 Ok(())
             }
             Self::Rm { name } => {
-                contexts.remove(name)?;
+                let context = contexts.remove(name)?;
                 file.write(&contexts)?;
-                note(&format!("{name} is forgotten; its token stays valid until it expires or is revoked"));
+                note(&format!("{name} is forgotten; {}", still_valid(&context)));
                 Ok(())
             }
         }
+    }
+}
+
+/// What is left of a login that is forgotten here, and how it ends.
+fn still_valid(context: &Context) -> String {
+    let stays = "its token stays valid until it expires or is revoked";
+    match &context.token_id {
+        Some(id) => format!("{stays}: rmctl token revoke {id}"),
+        None => format!("{stays}: rmctl token ls shows it, rmctl token revoke ends it"),
     }
 }
 

@@ -9,8 +9,8 @@ use restic_manager_core::text::{DisplayName, LoginName};
 use url::Url;
 
 use crate::client::{Client, Login as As};
-use crate::connection::{ConnectionError, Environment, PlainHttp, Wanted, address};
-use crate::context::{Context, ContextFile, readable_by_others};
+use crate::connection::{ConnectionError, Environment, PlainHttp, Wanted, address, is_for};
+use crate::context::{Context, ContextFile, Contexts, readable_by_others};
 use crate::error::CliError;
 use crate::input::{SecretSource, Secrets, ask_line};
 use crate::route::Route;
@@ -170,10 +170,8 @@ impl Logout {
     pub(crate) fn run(&self, wanted: &Wanted, environment: &Environment) -> Result<(), CliError> {
         let file = ContextFile::locate(environment.config_dir.clone())?;
         let mut contexts = file.read()?;
-        let name = wanted.context.clone().or(contexts.current.clone()).ok_or_else(|| {
-            CliError::usage("no login is in use", "name one with --context; rmctl context ls lists them")
-        })?;
-        let context = contexts.remove(&name)?;
+        let name = login_to_end(&contexts, wanted, environment)?;
+        let context = contexts.remove(&name).map_err(ConnectionError::NoContext)?;
         let revoked = revoke(&context);
         file.write(&contexts)?;
         match revoked {
@@ -182,6 +180,49 @@ impl Logout {
         }
         Ok(())
     }
+}
+
+/// The login that `--context` names, else the one for the server that is named, else the one in use.
+fn login_to_end(contexts: &Contexts, wanted: &Wanted, environment: &Environment) -> Result<String, CliError> {
+    if let Some(name) = &wanted.context {
+        let context = contexts.get(name).map_err(ConnectionError::NoContext)?;
+        return match &wanted.server {
+            Some(server) if !is_for(context, &address(server, PlainHttp::Anywhere)?) => {
+                Err(no_login(&format!("`{name}` is no login for {server}")))
+            }
+            Some(_) | None => Ok(name.clone()),
+        };
+    }
+    match wanted.server.as_ref().or(environment.server.as_ref()) {
+        Some(server) => login_for(contexts, server),
+        None => contexts.current.clone().ok_or_else(|| {
+            CliError::usage("no login is in use", "name one with --context; rmctl context ls lists them")
+        }),
+    }
+}
+
+/// The login for a server: the one in use before others.
+fn login_for(contexts: &Contexts, server: &str) -> Result<String, CliError> {
+    let url = address(server, PlainHttp::Anywhere)?;
+    let logins = contexts.contexts.iter().filter(|(_, context)| is_for(context, &url));
+    let found: Vec<&str> = logins.map(|(name, _)| name.as_str()).collect();
+    let in_use = contexts.current.as_deref().filter(|name| found.contains(name));
+    match (in_use, found.as_slice()) {
+        (Some(name), _) => Ok(name.to_owned()),
+        (None, [name]) => Ok((*name).to_owned()),
+        (None, []) => Err(no_login(&format!("there is no login for {server}"))),
+        (None, several) => Err(CliError::usage(
+            format!("there are {} logins for {server}", several.len()),
+            format!("name one with --context: {}", several.join(", ")),
+        )),
+    }
+}
+
+fn no_login(what: &str) -> CliError {
+    CliError::usage(
+        format!("{what}: nothing is logged out"),
+        "rmctl context ls lists the logins with their servers; name one with --context or --server",
+    )
 }
 
 fn revoke(context: &Context) -> Result<(), String> {

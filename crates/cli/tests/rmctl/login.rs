@@ -196,8 +196,52 @@ fn contexts_are_switched_and_forgotten() {
     assert_eq!(run(folder.path(), "", &["context", "ls", "--field", "items.1.current"]).stdout, "true\n");
     assert_eq!(run(folder.path(), "", &["context", "use", "one"]).code, 0);
     assert_eq!(run(folder.path(), "", &["context", "ls", "--field", "items.0.current"]).stdout, "true\n");
-    assert_eq!(run(folder.path(), "", &["context", "rm", "one"]).code, 0);
+    let forgotten = run(folder.path(), "", &["context", "rm", "one"]);
+    let revoke = "rmctl token revoke 01900000-0000-7000-8000-000000000051";
+    assert!(forgotten.code == 0 && forgotten.stderr.contains(revoke), "{}", forgotten.stderr);
     assert_eq!(run(folder.path(), "", &["context", "use", "one"]).code, 3);
+}
+
+#[test]
+fn a_logout_ends_the_login_for_the_server_that_is_named() {
+    let (home, office) = (server(), server());
+    let folder = tempfile::tempdir().unwrap();
+    for (server, name) in [(&home, "home"), (&office, "office"), (&office, "other")] {
+        let url = server.url();
+        let login =
+            ["login", "--server", &url, "--username", "ada", "--password-file", "-", "--context", name];
+        assert_eq!(run(folder.path(), "correct horse battery\n", &login).code, 0);
+    }
+    let names = || run(folder.path(), "", &["context", "ls", "--field", "items"]).stdout;
+    let revoked = |server: &Server| server.lines().iter().filter(|line| line.starts_with("DELETE")).count();
+    assert_eq!(run(folder.path(), "", &["context", "use", "home"]).code, 0);
+
+    let nowhere = run(folder.path(), "", &["logout", "--server", "https://x.example"]);
+    assert_eq!(nowhere.code, 2, "{}", nowhere.stderr);
+    assert!(
+        nowhere.stderr.contains("there is no login for https://x.example: nothing"),
+        "{}",
+        nowhere.stderr
+    );
+    let wrong = run(folder.path(), "", &["logout", "--server", &home.url(), "--context", "office"]);
+    assert_eq!(wrong.code, 2, "{}", wrong.stderr);
+    let two = run(folder.path(), "", &["logout", "--server", &office.url()]);
+    assert_eq!(two.code, 2, "{}", two.stderr);
+    assert!(two.stderr.contains("hint: name one with --context: office, other"), "{}", two.stderr);
+    assert_eq!((revoked(&home), revoked(&office)), (0, 0));
+
+    let named = ["logout", "--server", &office.url(), "--context", "other"];
+    assert_eq!(run(folder.path(), "", &named).code, 0);
+    let by_environment = done(
+        rmctl()
+            .env("RMCTL_CONFIG_DIR", folder.path())
+            .env("RM_SERVER", format!("{}/", office.url()))
+            .arg("logout"),
+    );
+    assert_eq!(by_environment.code, 0, "{}", by_environment.stderr);
+    assert!(by_environment.stderr.contains(&office.url()), "{}", by_environment.stderr);
+    assert_eq!((revoked(&home), revoked(&office)), (0, 2));
+    assert!(names().contains("\"home\"") && !names().contains("office"), "{}", names());
 }
 
 #[test]
