@@ -9,7 +9,7 @@ use crate::ui::{Cell, Grid, Look, Tone, View, ago};
 /// 0.19); a live restic refreshes its own every five minutes.
 const STALE_FOR: i64 = 30 * MINUTE;
 
-/// The locks that lie on a repository as it was seen at `seen_at`: who holds them, where, since when, and whether they are stale.
+/// The locks that lay on a repository when it was last seen: who holds them, where, since when, and whether they are stale.
 pub(crate) fn present(locks: &[SeenLock], seen_at: Timestamp, look: &Look) -> View {
     table(&["LOCKED BY", "PROCESS", "LOCK", "REFRESHED", "STALE"], locks, seen_at, look)
 }

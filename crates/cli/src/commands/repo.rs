@@ -49,15 +49,12 @@ pub(crate) enum Command {
         name: DisplayName,
     },
     /// Choose the host that does the maintenance
+    #[command(override_usage = "rmctl repo runner <REPO> <HOST|--auto>")]
     Runner {
         /// The repository
         repo: String,
-        /// A host that is attached to it, or the id of its attachment
-        #[arg(required_unless_present = "auto", conflicts_with = "auto")]
-        host: Option<String>,
-        /// Choose nobody: the host that is attached longest does it, one with the role `primary` before others
-        #[arg(long)]
-        auto: bool,
+        #[command(flatten)]
+        choice: Choice,
     },
     /// Take a repository out of restic-manager; what is stored in it stays
     Delete {
@@ -73,8 +70,8 @@ pub(crate) enum Command {
     Forget(Start),
     /// Remove the data that no snapshot needs any more
     ///
-    /// Needs the admin credential: `rmctl creds set --kind admin`. It runs alone on the repository, after the backups
-    /// that are under way.
+    /// Needs the admin credential: `rmctl creds set --repo REPO --kind admin`. It runs alone on the repository, after
+    /// the backups that are under way.
     Prune(Start),
     /// Verify a repository
     Check(Check),
@@ -91,7 +88,7 @@ pub(crate) enum Command {
         /// The repository
         repo: String,
     },
-    /// Let prune run although the last check found errors
+    /// Let prune run although a check found errors
     ///
     /// The errors stay: prune may remove data that a repair would need. Better repair the repository and check it again.
     OverrideCheck {
@@ -108,6 +105,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=3660))]
         days: Option<u32>,
     },
+}
+
+/// Who does the maintenance.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Choice {
+    /// A host that is attached to it, or the id of its attachment
+    host: Option<String>,
+    /// Choose nobody: the host that is attached longest does it, one with the role `primary` before others
+    #[arg(long)]
+    auto: bool,
 }
 
 /// An act that is no deletion, but as grave.
@@ -135,7 +143,7 @@ impl Command {
             Self::Rename { repo, name } => {
                 patch(session, repo, &RepoPatch { name: Some(name.clone()), ..RepoPatch::default() })
             }
-            Self::Runner { repo, host, .. } => runner(session, repo, host.as_deref()),
+            Self::Runner { repo, choice } => runner(session, repo, choice.host.as_deref()),
             Self::Delete { repo, confirmation } => delete(session, repo, *confirmation),
             Self::Forget(command) => command.run(session, JobKind::Forget),
             Self::Prune(command) => command.run(session, JobKind::Prune),
@@ -198,11 +206,16 @@ fn override_check(session: &Session, repo: &str, consent: Consent) -> Result<(),
     let repo_id = session.client.repo_id(repo)?;
     let view: RepoView = session.client.get(&Route::new(["repos", &repo_id]))?.read()?;
     let name = view.repo.name.as_str();
+    let why = session.client.get(&Route::new(["repos", &repo_id, "why"]))?;
+    if !why::may_be_held_by_check(&why.read()?, view.stats.last_check) {
+        session.ui.show(&why, why::screen)?;
+        note(&format!("no check holds prune on `{name}`: nothing is changed"));
+        return Ok(());
+    }
     if !consent.yes {
         let deed = Deed {
             does: format!(
-                "lets prune run on `{name}` although its last check found errors, and data that a repair would need \
-                 may go"
+                "lets prune run on `{name}` although a check found errors, and data that a repair would need may go"
             ),
             undone: format!("prune is still held on `{name}`"),
             option: "--yes",

@@ -94,7 +94,7 @@ fn a_runner_is_chosen_by_its_host_or_by_nobody() {
     let done = ask(&server, &["repo", "runner", REPO, JOB]);
     refused(&done, 3, &format!("host `{JOB}` is not attached to repository `"), "attach it");
     let done = ask(&Server::start(), &["repo", "runner", REPO]);
-    assert_eq!(done.code, 2, "{}", done.stderr);
+    assert!(done.code == 2 && done.stderr.contains("<HOST|--auto>"), "{}", done.stderr);
 }
 
 #[test]
@@ -353,22 +353,34 @@ fn the_admin_credential_is_deleted_after_a_word_for_it() {
 #[test]
 fn the_hold_after_a_bad_check_is_overridden_after_a_word_for_it() {
     let path = format!("/api/repos/{REPO}");
-    let server = Server::start().json(&format!("GET {path}"), 200, &repo(0)).json(
-        &format!("POST {path}/check-override"),
-        202,
-        include_str!("../answers/why.json"),
-    );
+    let why = include_str!("../answers/why.json");
+    let server = Server::start()
+        .json(&format!("GET {path}"), 200, &repo(0))
+        .json(&format!("GET {path}/why"), 200, why)
+        .json(&format!("POST {path}/check-override"), 202, why);
     let unasked = ask(&server, &["repo", "override-check", REPO]);
-    refused(
-        &unasked,
-        2,
-        "this lets prune run on `offsite` although its last check found errors",
-        "say --yes",
-    );
-    assert_eq!(server.lines(), [format!("GET {path}")]);
+    refused(&unasked, 2, "this lets prune run on `offsite` although a check found errors", "say --yes");
+    assert_eq!(server.lines(), [format!("GET {path}"), format!("GET {path}/why")]);
     let done = ask(&server, &["repo", "override-check", REPO, "--yes"]);
     assert!(done.code == 0 && done.stdout.starts_with("Done by  web1\n"), "{}", done.stderr);
     assert_eq!(done.stderr, "no check holds prune on `offsite` until one finds errors again\n");
+}
+
+#[test]
+fn a_hold_that_is_not_there_is_not_overridden_and_nobody_is_asked() {
+    let path = format!("/api/repos/{REPO}");
+    let why = include_str!("../answers/why.json").replace(r#"{"reason": "check_errors"}"#, "null");
+    let server = Server::start().json(&format!("GET {path}"), 200, &repo(0)).json(
+        &format!("GET {path}/why"),
+        200,
+        &why,
+    );
+    for arguments in [&["repo", "override-check", REPO][..], &["repo", "override-check", REPO, "--yes"]] {
+        let done = ask(&server, arguments);
+        assert!(done.code == 0 && done.stdout.starts_with("Done by  web1\n"), "{}", done.stderr);
+        assert_eq!(done.stderr, "no check holds prune on `offsite`: nothing is changed\n");
+    }
+    assert!(server.lines().iter().all(|line| line.starts_with("GET ")), "{:?}", server.lines());
 }
 
 #[test]
