@@ -17,17 +17,29 @@ const ALIKE: f64 = 0.8;
 pub(crate) enum ResolveError {
     #[error("there is no {kind} `{wanted}`")]
     Unknown { kind: Kind, wanted: String, near: Vec<String> },
-    #[error("`{wanted}` names {} of the {kind}s", ids.len())]
+    #[error("`{wanted}` names {} of the {}", ids.len(), kind.plural())]
     Ambiguous { kind: Kind, wanted: String, ids: Vec<String> },
     #[error("host `{host}` is not attached to repository `{repo}`")]
     Unattached { host: String, repo: String },
+    #[error("no announced host waits under `{wanted}`")]
+    NobodyWaits { wanted: String },
+    #[error("several announced hosts wait under `{wanted}`")]
+    SeveralWait { wanted: String },
 }
 
 impl ResolveError {
     pub(crate) const fn exit(&self) -> Exit {
         match self {
-            Self::Unknown { .. } | Self::Ambiguous { .. } | Self::Unattached { .. } => Exit::NotFound,
+            Self::Unknown { .. }
+            | Self::Ambiguous { .. }
+            | Self::Unattached { .. }
+            | Self::NobodyWaits { .. }
+            | Self::SeveralWait { .. } => Exit::NotFound,
         }
+    }
+
+    const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
     }
 
     pub(crate) fn hint(&self) -> String {
@@ -44,6 +56,12 @@ impl ResolveError {
                     "attach it, to back up nothing if so: rmctl host attach {host} {repo} --role maintenance"
                 )
             }
+            Self::NobodyWaits { .. } => {
+                "see who waits: rmctl host pending; an announcement is forgotten after an hour".to_owned()
+            }
+            Self::SeveralWait { .. } => {
+                "use the fingerprint that the agent shows on the machine in place of the name".to_owned()
+            }
         }
     }
 }
@@ -55,15 +73,28 @@ pub(crate) enum Kind {
     Repo,
     SourceGroup,
     Schedule,
+    /// What the audit log tells of by name.
+    Subject,
 }
 
 impl Kind {
+    const fn plural(self) -> &'static str {
+        match self {
+            Self::Host => "hosts",
+            Self::Repo => "repositories",
+            Self::SourceGroup => "source groups",
+            Self::Schedule => "schedules",
+            Self::Subject => "hosts and repositories",
+        }
+    }
+
     const fn listing(self) -> &'static str {
         match self {
             Self::Host => "host ls",
             Self::Repo => "repo ls",
             Self::SourceGroup => "source ls HOST",
             Self::Schedule => "schedule ls HOST",
+            Self::Subject => "host ls, rmctl repo ls",
         }
     }
 }
@@ -75,6 +106,7 @@ impl std::fmt::Display for Kind {
             Self::Repo => "repository",
             Self::SourceGroup => "source group",
             Self::Schedule => "schedule",
+            Self::Subject => "host or repository",
         })
     }
 }
@@ -132,14 +164,35 @@ impl Client {
 
     /// The id behind a name in a list that can be searched.
     fn by_name(&self, kind: Kind, list: &str, wanted: &str) -> Result<String, CliError> {
-        let some = named(&self.all(&Route::new([list]).with("q", Some(wanted)))?)?;
-        match pick(kind, wanted, &some) {
-            Ok(named) => Ok(named.id),
-            Err(e @ (ResolveError::Ambiguous { .. } | ResolveError::Unattached { .. })) => Err(e.into()),
+        match pick(kind, wanted, &self.searched(list, wanted)?) {
             // Only the whole list can tell which name was probably meant.
-            Err(ResolveError::Unknown { .. }) => {
+            Err(error) if error.is_unknown() => {
                 Ok(pick(kind, wanted, &named(&self.all(&Route::new([list]))?)?)?.id)
             }
+            picked => Ok(picked?.id),
+        }
+    }
+
+    /// What of a list has this text in its name.
+    fn searched(&self, list: &str, text: &str) -> Result<Vec<Named>, CliError> {
+        named(&self.all(&Route::new([list]).with("q", Some(text)))?)
+    }
+
+    /// The hosts with this text in their name.
+    pub(crate) fn hosts_like(&self, text: &str) -> Result<Vec<Named>, CliError> {
+        self.searched("hosts", text)
+    }
+
+    /// Under what the audit log has it: a host or a repository that is named by its name under its id. Of what else is
+    /// given nothing is known: a failed login stands under the name that was tried.
+    pub(crate) fn subject_id(&self, wanted: &str) -> Result<String, CliError> {
+        if is_id(wanted) {
+            return Ok(wanted.to_owned());
+        }
+        let known = [self.searched("hosts", wanted)?, self.searched("repos", wanted)?].concat();
+        match pick(Kind::Subject, wanted, &known) {
+            Err(error) if error.is_unknown() => Ok(wanted.to_owned()),
+            picked => Ok(picked?.id),
         }
     }
 
@@ -200,6 +253,8 @@ mod tests {
         let error = pick(Kind::Host, "WEB", &known).unwrap_err();
         assert_eq!(error.hint(), "use one of the ids: 0, 1");
         assert_eq!(error.exit(), Exit::NotFound);
+        let error = pick(Kind::Repo, "WEB", &known).unwrap_err();
+        assert_eq!(error.to_string(), "`WEB` names 2 of the repositories");
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::ui::{Cell, Grid, Look, View, instant};
 
 #[derive(Debug, Args)]
 pub(crate) struct Audit {
-    /// Only what happened to the thing with this id
-    #[arg(long, value_name = "ID")]
+    /// Only what happened to this host or repository, or to anything else by its id
+    #[arg(long, value_name = "NAME|ID")]
     subject: Option<String>,
     /// Only this, such as `host.deleted`
     #[arg(long, value_name = "NOUN.VERB")]
@@ -25,13 +25,28 @@ pub(crate) struct Audit {
 impl Audit {
     pub(crate) fn run(&self, session: &Session) -> Result<(), CliError> {
         let route = Route::new(["audit"])
-            .with("subject_id", self.subject.as_deref())
+            .with(
+                "subject_id",
+                self.subject.as_ref().map(|wanted| session.client.subject_id(wanted)).transpose()?,
+            )
             .with("action", self.action.as_deref());
-        session.ui.show_page(&self.listing.fetch(&session.client, route)?, table)
+        let page = self.listing.fetch(&session.client, route)?;
+        session.ui.show_page(&page, |page, look| table(page, self.nothing(), look))
+    }
+
+    /// What is said when there is nothing: which filters let nothing through.
+    fn nothing(&self) -> String {
+        let subject = self.subject.as_ref().map(|subject| format!("--subject {subject}"));
+        let action = self.action.as_ref().map(|action| format!("--action {action}"));
+        let filters: Vec<String> = subject.into_iter().chain(action).collect();
+        if filters.is_empty() {
+            return "Nothing to show".to_owned();
+        }
+        format!("Nothing to show: no entry matches {}", filters.join(" and "))
     }
 }
 
-fn table(page: &Page<AuditRow>, look: &Look) -> View {
+fn table(page: &Page<AuditRow>, empty: String, look: &Look) -> View {
     let row = |entry: &AuditRow| {
         let actor = if entry.actor.is_empty() { entry.actor_kind.as_str() } else { &entry.actor };
         vec![
@@ -42,7 +57,7 @@ fn table(page: &Page<AuditRow>, look: &Look) -> View {
             Cell::from(facts(&entry.detail)),
         ]
     };
-    Grid::new(&["TIME", "WHO", "WHAT", "TO", "DETAILS"], "Nothing to show").rows(page.items.iter().map(row))
+    Grid::new(&["TIME", "WHO", "WHAT", "TO", "DETAILS"], empty).rows(page.items.iter().map(row))
 }
 
 fn facts(detail: &serde_json::Map<String, Value>) -> String {
@@ -64,6 +79,6 @@ mod tests {
     fn the_audit_log_as_a_table() {
         let page: Page<AuditRow> =
             serde_json::from_str(include_str!("../../tests/answers/audit.json")).unwrap();
-        insta::assert_snapshot!(table(&page, &fixed_look()).render(&fixed_look()));
+        insta::assert_snapshot!(table(&page, String::new(), &fixed_look()).render(&fixed_look()));
     }
 }

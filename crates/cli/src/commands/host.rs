@@ -12,8 +12,9 @@ use super::{Listing, Session};
 use crate::commands::job::{outcome, state_tone};
 use crate::error::CliError;
 use crate::input::Confirmation;
+use crate::resolve::Named;
 use crate::route::Route;
-use crate::ui::{Cell, Grid, Look, Tone, View, ago, instant};
+use crate::ui::{Cell, Grid, Look, Tone, View, ago, instant, warn};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     /// Make a one-time token that enrols a new host, and show the command to paste there
     ///
     /// The agent takes that token; it is no API token and does not belong into RM_TOKEN.
+    #[command(visible_alias = "enrol-token")]
     EnrollToken {
         /// The name the host will have; the machine's own when not given
         #[arg(long, value_name = "NAME")]
@@ -155,6 +157,9 @@ impl Command {
             }
             Self::Delete { host, confirmation } => delete(session, host, *confirmation),
             Self::EnrollToken { host_name } => {
+                if let Some(name) = host_name {
+                    warn_of_namesake(session, name)?;
+                }
                 let request = EnrollmentTokenRequest { host_name: host_name.clone() };
                 let body = session.client.post(&Route::new(["enrollment-tokens"]), &request)?;
                 session.ui.show(&body, enrollment)
@@ -183,6 +188,20 @@ fn delete(session: &Session, host: &str, confirmation: Confirmation) -> Result<(
         &body,
         &format!("the host `{}` is deleted; its snapshots stay in their repositories", view.host.name),
     )
+}
+
+/// A name is given once: the server numbers the machine that comes second.
+fn warn_of_namesake(session: &Session, name: &DisplayName) -> Result<(), CliError> {
+    let same = |host: &Named| host.name.to_lowercase() == name.as_str().to_lowercase();
+    if let Some(host) = session.client.hosts_like(name.as_str())?.iter().find(|host| same(host)) {
+        warn(&format!(
+            "there is a host `{0}` already, so that the new machine will be called `{name} (2)` or the next free number: \
+             before it enrols, delete or rename the old one (rmctl host delete '{0}', rmctl host rename '{0}' NAME), \
+             or make a token with another --host-name",
+            host.name
+        ));
+    }
+    Ok(())
 }
 
 fn presence(view: &HostView) -> Cell {

@@ -9,7 +9,7 @@ use super::credentials::Credential;
 use super::{Listing, Session};
 use crate::error::CliError;
 use crate::input::ask_line;
-use crate::resolve::is_id;
+use crate::resolve::{ResolveError, is_id};
 use crate::route::Route;
 use crate::ui::{Cell, Grid, Look, Tone, View, ago};
 
@@ -78,7 +78,7 @@ impl Approve {
             return Ok(given);
         }
         let what = format!(
-            "`{}` announced itself from {}. Type the fingerprint that the agent shows there",
+            "the fingerprint that the agent of `{}` (announced from {}) shows on its machine",
             found.name, found.address
         );
         let typed = ask_line(&what, "--fingerprint")?;
@@ -117,14 +117,8 @@ fn find(session: &Session, wanted: &str) -> Result<PendingHostView, CliError> {
     let mut found: Vec<PendingHostView> = page.items.into_iter().filter(is_it).collect();
     match (found.pop(), found.is_empty()) {
         (Some(view), true) => Ok(view),
-        (None, _) => Err(CliError::usage(
-            format!("no announced host waits under `{wanted}`"),
-            "see who waits: rmctl host pending; an announcement is forgotten after an hour",
-        )),
-        (Some(_), false) => Err(CliError::usage(
-            format!("several announced hosts wait under `{wanted}`"),
-            "use the fingerprint that the agent shows on the machine in place of the name",
-        )),
+        (None, _) => Err(ResolveError::NobodyWaits { wanted: wanted.to_owned() }.into()),
+        (Some(_), false) => Err(ResolveError::SeveralWait { wanted: wanted.to_owned() }.into()),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use clap::Subcommand;
 use restic_manager_core::api::{Page, SnapshotView};
+use serde::de::IgnoredAny;
 
 use super::{Listing, Session};
+use crate::client::Client;
 use crate::error::CliError;
 use crate::route::Route;
 use crate::ui::{Cell, Grid, Look, View, ago, instant, size};
@@ -37,13 +39,30 @@ impl Command {
                         "group_id",
                         source.as_ref().map(|name| client.group_id(&host_id, name)).transpose()?,
                     );
-                ui.show_page(&listing.fetch(client, route)?, table)
+                let page = listing.fetch(client, route)?;
+                let empty = if ui.is_for_people() && page.read::<Page<IgnoredAny>>()?.items.is_empty() {
+                    how_to_have_one(client, host, &host_id)?
+                } else {
+                    String::new()
+                };
+                ui.show_page(&page, |page, look| table(page, empty, look))
             }
         }
     }
 }
 
-fn table(page: &Page<SnapshotView>, look: &Look) -> View {
+/// What is said when there are none: a host without a repository cannot make any.
+fn how_to_have_one(client: &Client, host: &str, host_id: &str) -> Result<String, CliError> {
+    let attachments = Route::new(["hosts", host_id, "attachments"]).with("limit", Some("1"));
+    let attachments: Page<IgnoredAny> = client.get(&attachments)?.read()?;
+    Ok(if attachments.items.is_empty() {
+        format!("No snapshots to show: the host has no repository; rmctl creds set {host} gives it one")
+    } else {
+        format!("No snapshots to show: rmctl run {host} SOURCE makes one")
+    })
+}
+
+fn table(page: &Page<SnapshotView>, empty: String, look: &Look) -> View {
     let row = |view: &SnapshotView| {
         let snapshot = &view.snapshot;
         vec![
@@ -58,11 +77,8 @@ fn table(page: &Page<SnapshotView>, look: &Look) -> View {
             Cell::or_none(snapshot.added_bytes.map(size)),
         ]
     };
-    Grid::new(
-        &["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE", "ADDED"],
-        "No snapshots to show: rmctl run HOST SOURCE makes one",
-    )
-    .rows(page.items.iter().map(row))
+    Grid::new(&["SNAPSHOT", "TIME", "AGE", "HOST", "TAGS", "PATHS", "FILES", "SIZE", "ADDED"], empty)
+        .rows(page.items.iter().map(row))
 }
 
 #[cfg(test)]
@@ -74,6 +90,6 @@ mod tests {
     fn snapshots_as_a_table() {
         let page: Page<SnapshotView> =
             serde_json::from_str(include_str!("../../tests/answers/snapshots.json")).unwrap();
-        insta::assert_snapshot!(table(&page, &fixed_look()).render(&fixed_look()));
+        insta::assert_snapshot!(table(&page, String::new(), &fixed_look()).render(&fixed_look()));
     }
 }

@@ -102,22 +102,22 @@ pub(crate) struct Content {
 #[command(next_help_heading = "How long snapshots are kept (any of these replaces the whole policy)")]
 pub(crate) struct Keep {
     /// The newest snapshots
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_last: Option<NonZeroU32>,
     /// The newest snapshot of so many hours
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_hourly: Option<NonZeroU32>,
     /// The newest snapshot of so many days
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_daily: Option<NonZeroU32>,
     /// The newest snapshot of so many weeks
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_weekly: Option<NonZeroU32>,
     /// The newest snapshot of so many months
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_monthly: Option<NonZeroU32>,
     /// The newest snapshot of so many years
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = from_one)]
     keep_yearly: Option<NonZeroU32>,
     /// All snapshots of this stretch before the newest one, such as 1y5m7d2h
     #[arg(long, value_name = "STRETCH")]
@@ -127,6 +127,10 @@ pub(crate) struct Keep {
         "keep_last", "keep_hourly", "keep_daily", "keep_weekly", "keep_monthly", "keep_yearly", "keep_within",
     ])]
     keep_everything: bool,
+}
+
+fn from_one(text: &str) -> Result<NonZeroU32, String> {
+    text.parse().map_err(|_| "give a whole number from 1 on".to_owned())
 }
 
 impl Keep {

@@ -179,3 +179,65 @@ fn the_lists_of_a_host_are_paged_like_all_others() {
         assert_eq!(all.stdout, "{\"items\":[{\"a\":1},{\"b\":2}],\"next_cursor\":null}\n", "{}", all.stderr);
     }
 }
+
+#[test]
+fn a_host_without_a_snapshot_is_told_what_it_can_do() {
+    let host = "01900000-0000-7000-8000-000000000001";
+    let nothing = r#"{"items":[],"next_cursor":null}"#;
+    for (attachments, said) in [
+        (nothing, format!("the host has no repository; rmctl creds set {host} gives it one\n")),
+        (include_str!("../answers/attachments.json"), format!("rmctl run {host} SOURCE makes one\n")),
+    ] {
+        let server = Server::start().json(&format!("GET /api/hosts/{host}/snapshots"), 200, nothing).json(
+            &format!("GET /api/hosts/{host}/attachments?limit=1"),
+            200,
+            attachments,
+        );
+        let done = ask(&server, &["snapshot", "ls", host]);
+        assert_eq!(done.stdout, format!("No snapshots to show: {said}"), "{}", done.stderr);
+        let json = ask(&server, &["snapshot", "ls", host, "-o", "json"]);
+        assert_eq!(json.stdout, format!("{nothing}\n"));
+        assert_eq!(server.lines().len(), 3, "nothing is looked up for a program");
+    }
+}
+
+#[test]
+fn the_audit_log_is_searched_by_name_and_says_what_matched_nothing() {
+    let nothing = r#"{"items":[],"next_cursor":null}"#;
+    let host = "01900000-0000-7000-8000-000000000001";
+    let server = Server::start()
+        .json("GET /api/hosts?q=web1&limit=500", 200, HOSTS)
+        .json("GET /api/repos?q=web1&limit=500", 200, nothing)
+        .json(&format!("GET /api/audit?subject_id={host}&action=nonsense"), 200, nothing)
+        .json("GET /api/audit?action=nonsense", 200, nothing)
+        .json("GET /api/hosts?q=ada&limit=500", 200, nothing)
+        .json("GET /api/repos?q=ada&limit=500", 200, nothing)
+        .json("GET /api/audit?subject_id=ada", 200, include_str!("../answers/audit.json"));
+    let both = ask(&server, &["audit", "--subject", "web1", "--action", "nonsense"]);
+    assert_eq!(
+        both.stdout, "Nothing to show: no entry matches --subject web1 and --action nonsense\n",
+        "{}",
+        both.stderr
+    );
+    let other = ask(&server, &["audit", "--subject", "ada"]);
+    assert!(other.stdout.contains("host.renamed"), "{}{}", other.stdout, other.stderr);
+    let one = ask(&server, &["audit", "--action", "nonsense"]);
+    assert_eq!((one.code, one.stdout.as_str()), (0, "Nothing to show: no entry matches --action nonsense\n"));
+}
+
+#[test]
+fn a_token_for_a_name_that_is_taken_comes_with_a_warning() {
+    let token = r#"{"token":"rme_x","expires_at":1795000000000,"command":"enrol","host_name":null}"#;
+    let server = || {
+        Server::start()
+            .json("GET /api/hosts?q=WEB1&limit=500", 200, HOSTS)
+            .json("GET /api/hosts?q=web&limit=500", 200, HOSTS)
+            .json("POST /api/enrollment-tokens", 201, token)
+    };
+    let taken = ask(&server(), &["host", "enrol-token", "--host-name", "WEB1", "--field", "token"]);
+    assert_eq!((taken.code, taken.stdout.as_str()), (0, "rme_x\n"), "{}", taken.stderr);
+    assert!(taken.stderr.starts_with("warning: there is a host `web1` already"), "{}", taken.stderr);
+    assert!(taken.stderr.contains("`WEB1 (2)`") && taken.stderr.contains("rmctl host delete 'web1'"));
+    let free = ask(&server(), &["host", "enroll-token", "--host-name", "web", "--field", "token"]);
+    assert_eq!((free.code, free.stderr.as_str()), (0, ""));
+}

@@ -120,6 +120,8 @@ fn nothing_is_sent_when_the_command_line_is_wrong() {
             "Europe/Berlin",
         ),
         (&["source", "create", "h", "n", "--include", "srv"], "`srv` is relative"),
+        (&["source", "edit", "h", "n", "--keep-daily", "x"], "give a whole number from 1 on"),
+        (&["source", "edit", "h", "n", "--keep-last", "0"], "give a whole number from 1 on"),
         (&["source", "create", "h", "n"], "hint: name a folder"),
         (&["source", "create", "h", "n", "--include", "/x", "--tag", "a,b"], "the tag holds ','"),
         (&["host", "rename", "h", "a\nb"], "line break"),
@@ -158,11 +160,47 @@ fn without_a_server_or_a_login_it_is_said_how_to_get_one() {
     let far = ["status", "--server", "https://x.example"];
     refused(
         &run(&far),
-        4,
+        2,
         "https://x.example is not known here",
         "log in: rmctl login --server https://x.example",
     );
-    refused(&run(&["status", "--context", "x"]), 3, "there is no context `x`", "there are none yet");
+    refused(&run(&["status", "--context", "x"]), 2, "there is no context `x`", "there are none yet");
+    refused(&run(&["logout"]), 2, "no login is in use", "name one with --context");
+    refused(&run(&["logout", "--context", "x"]), 2, "there is no context `x`", "there are none yet");
     let plain = done(rmctl().env("RM_TOKEN", "x").args(["status", "--server", "http://192.0.2.1"]));
     refused(&plain, 2, "plain http to 192.0.2.1", "use https://");
+}
+
+#[test]
+fn an_announced_host_that_does_not_wait_is_3() {
+    let nobody = r#"{"items":[],"next_cursor":null}"#;
+    let server = Server::start().json("GET /api/pending-hosts?limit=500", 200, nobody);
+    let pending: serde_json::Value =
+        serde_json::from_str(include_str!("../answers/pending-hosts.json")).unwrap();
+    let fingerprint = pending["items"][0]["fingerprint"].as_str().unwrap();
+    for arguments in
+        [&["host", "approve", "nope", "--fingerprint", fingerprint][..], &["host", "reject", "nope"]]
+    {
+        let done = ask(&server, arguments);
+        refused(&done, 3, "no announced host waits under `nope`", "see who waits: rmctl host pending");
+    }
+}
+
+#[test]
+fn an_approval_without_a_terminal_says_what_is_needed() {
+    let server = Server::start().json(
+        "GET /api/pending-hosts?limit=500",
+        200,
+        include_str!("../answers/pending-hosts.json"),
+    );
+    let pending: serde_json::Value =
+        serde_json::from_str(include_str!("../answers/pending-hosts.json")).unwrap();
+    let alone = &pending["items"][0];
+    let name = alone["name"].as_str().unwrap();
+    let message = format!(
+        "the fingerprint that the agent of `{name}` (announced from {}) shows on its machine is needed, and there is \
+         no terminal to ask on",
+        alone["address"].as_str().unwrap()
+    );
+    refused(&ask(&server, &["host", "approve", name]), 2, &message, "give it with --fingerprint");
 }
