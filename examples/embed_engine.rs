@@ -28,7 +28,7 @@ use restic_manager_core::wire::{AgentMessage, JobFinished, JobStarted, MAX_FRAME
 use restic_manager_server::app::{App, AppError, Caller, MaintenanceAsk};
 use restic_manager_server::clock::{Clock as _, SystemClock};
 use restic_manager_server::engine::{Connections, Engine, Sessions};
-use restic_manager_server::random::{OsRandom, Random as _};
+use restic_manager_server::random::OsRandom;
 use restic_manager_server::vault::Vault;
 use restic_manager_store::MemoryStore;
 use tokio::net::TcpListener;
@@ -53,14 +53,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let routes = Router::new()
-        .route("/api/enroll", post(enroll))
+        .route("/api/agents/enroll", post(enroll))
         .route("/ws/agent", any(agent_socket))
         .with_state(House(app.clone(), agents));
     let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let serving = tokio::spawn(async move { serving.await });
 
     let us = caller(&app)?;
-    let token = app.create_enrollment_token(&us, api::EnrollmentTokenRequest::default(), "").await?.token;
+    let request = api::EnrollmentTokenRequest { host_name: Some(DisplayName::new("web1")?) };
+    let token = app.create_enrollment_token(&us, request, "").await?.token;
     let server = ServerUrl::parse(&format!("http://{address}"), PlainHttp::LoopbackOnly)?;
     let home = tempfile::tempdir()?;
     let config = AgentConfig::new(home.path().join("state"), home.path().join("key"));

@@ -307,7 +307,7 @@ fn table(page: &Page<JobView>, look: &Look) -> View {
         &["JOB", "KIND", "STATE", "HOST", "REPOSITORY", "SOURCE", "ASKED", "TOOK", "RESULT"],
         "No jobs to show: rmctl run HOST SOURCE starts one",
     )
-    .sparing(&["TOOK", "REPOSITORY", "SOURCE"])
+    .sparing(&["TOOK", "REPOSITORY", "SOURCE", "ASKED"])
     .rows(page.items.iter().map(row))
 }
 

@@ -79,7 +79,8 @@ impl App {
         })
     }
 
-    /// Makes a host of whoever comes with a good enrolment token, which is used up by it.
+    /// Makes a host of whoever comes with a good enrolment token, which is used up by it. Agents post it to `/api/agents/enroll`, take the
+    /// answer with 201, and bring their token to `/ws/agent` from then on.
     ///
     /// # Errors
     ///

@@ -283,7 +283,7 @@ fn stats(repo_id: RepoId, stats: RepoStats) -> Effect {
     Effect::Stats { repo_id, restic_id: None, stats }
 }
 
-/// A partial picture never blanks what is known.
+/// A partial picture never blanks what is known; only what the size of before would have been uncompressed goes with that size.
 pub async fn a_partial_picture_never_blanks_what_is_known(store: &Arc<dyn Store>) {
     let (host, repo) = tied(store, "web").await;
     let mut agent = Agent::of(store, &host);
@@ -316,6 +316,7 @@ pub async fn a_partial_picture_never_blanks_what_is_known(store: &Arc<dyn Store>
         total_size_bytes: part.total_size_bytes,
         size_kind: part.size_kind,
         measured_at: part.measured_at,
+        uncompressed_bytes: None,
         ..whole
     };
     assert_eq!(known().await, merged);
