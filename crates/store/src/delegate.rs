@@ -3,8 +3,11 @@
 /// Implements capabilities of a [`Store`](crate::Store) by handing every call on to the store that a field holds.
 ///
 /// For layers: measuring, tracing, or a capability of one's own beside those of another store. The named traits are implemented; the
-/// others are yours. After the field, `before METHOD` names a method `fn METHOD(&self, verb: &'static str)` that is called first,
+/// others are yours. The field points to the store: an `Arc` or a `Box` of it. After the field, `before METHOD` names a method `fn METHOD(&self, verb: &'static str)` that is called first,
 /// with words such as `Fleet::host`; it must not wait.
+///
+/// The type may have any name, `Store` and `Host` too. It cannot be generic: `Layer<S>` for every `S` cannot be written here. Hold an
+/// `Arc<dyn Store>`, as below, or name one instance, such as `Layer<Arc<MemoryStore>>`.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -31,9 +34,14 @@
 macro_rules! delegate_store {
     (@ $layer:ty, $inner:ident, $before:tt, $($capability:ident)+) => {
         const _: () = {
-            #[allow(unused_imports, reason = "each capability needs its part")]
-            use $crate::delegate::names::*;
-            $($crate::delegate_one!($capability, $layer, $inner, $before);)+
+            // Named out here, where the caller's names mean what the caller means: the glob further in would hide a layer named as one of
+            // the nouns.
+            type DelegatingLayerOfTheCaller = $layer;
+            const _: () = {
+                #[allow(unused_imports, reason = "each capability needs its part")]
+                use $crate::delegate::names::*;
+                $($crate::delegate_one!($capability, DelegatingLayerOfTheCaller, $inner, $before);)+
+            };
         };
     };
     ($layer:ty => $inner:ident: $($capability:ident),+ $(,)?) => {
