@@ -1,8 +1,40 @@
 //! Faults of a store.
 
-/// A fault: the caller can only report it, or try again later.
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+/// A fault: the caller can only report it, or try again later. [`StoreError::BadCursor`] alone is the caller's own.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// A text that was handed in as the place where a page begins is no cursor of that list.
+    #[error("`{}` is no cursor of this list: begin again without it", cursor.escape_debug())]
+    BadCursor {
+        /// The text, cut after 80 characters.
+        cursor: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The file of the database cannot be made or opened; the source says why.
+    #[error("the database {} cannot be opened: {}", path.display(), remedy(source.as_ref()))]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the backend said.
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// The file is no SQLite database. It was left as it is.
+    #[error("{} is no SQLite database and was left as it is: name another path", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is a database of another program. It was left as it is.
+    #[error("{} is a database of another program and was left as it is: name another path", path.display())]
+    OfAnotherProgram {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database was written by a newer version of the product.
     #[error("the database has schema {found}, this build knows {known}: run the newer version that wrote it")]
     TooNew {
@@ -38,6 +70,22 @@ pub enum StoreError {
         /// What it was doing.
         doing: &'static str,
         /// Its own error.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn Error + Send + Sync>,
     },
+}
+
+impl StoreError {
+    /// The error of a text that is no cursor of a list.
+    pub(crate) fn bad_cursor(cursor: &str, why: impl std::fmt::Display) -> Self {
+        Self::BadCursor { cursor: cursor.chars().take(80).collect(), why: why.to_string() }
+    }
+}
+
+/// What helps against a file that cannot be opened.
+fn remedy(source: &(dyn Error + Send + Sync + 'static)) -> &'static str {
+    match source.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => "make its folder, or name another path",
+        Some(io::ErrorKind::PermissionDenied) => "let this user write there, or name another path",
+        Some(_) | None => "see that file, folder and disk are well, or name another path",
+    }
 }

@@ -3,7 +3,8 @@
 //! [`Store`] joins traits of the size of one concern each: [`Accounts`], [`Fleet`], [`Plans`], [`Work`], [`PendingRuns`], [`Reports`], [`Maintenance`],
 //! [`Glance`], [`Audit`], [`Meta`], [`PendingHosts`].
 //! Their methods are verbs of the domain and each is one transaction; what can be refused is told by the return type, and an error is
-//! a fault of the store. Nothing here reads a clock: `now` is an argument.
+//! a fault of the store. One is not: [`StoreError::BadCursor`], of a list that is asked to go on from a text which is no cursor of it; such a
+//! text often comes from a client, who can begin again without it. Nothing here reads a clock: `now` is an argument.
 //!
 //! `SqliteStore` (feature `sqlite`, on by default) keeps all of it in one SQLite file, [`MemoryStore`] in memory, for tests and
 //! simulations. Whoever writes a backend of their own proves it with the contract suite (feature `contract`); [`delegate_store!`] makes a layer in

@@ -2,8 +2,7 @@
 
 /// Where a page begins, as an opaque text that only the store reads.
 ///
-/// A text that is no cursor of that list is [`crate::StoreError::Unreadable`] with `cursor` as what it is. The row it was made from may
-/// be gone meanwhile.
+/// A text that is no cursor of that list is [`crate::StoreError::BadCursor`]. The row it was made from may be gone meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor(pub String);
 

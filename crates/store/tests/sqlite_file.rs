@@ -3,6 +3,7 @@
 #![cfg(feature = "sqlite")]
 #![allow(clippy::unwrap_used, reason = "a test stops at the first fault")]
 
+use std::error::Error as _;
 use std::path::Path;
 
 use restic_manager_core::id::SpoolId;
@@ -94,20 +95,55 @@ async fn a_database_of_another_program_is_refused_untouched() {
     let before = std::fs::read(&path).unwrap();
 
     let error = SqliteStore::open(&path).await.unwrap_err();
-    assert!(error.to_string().contains("photos.db"), "{error}");
-    assert!(error.to_string().contains("another program"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} is a database of another program and was left as it is: name another path",
+            path.display()
+        )
+    );
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_an_error_and_stays() {
+async fn a_file_that_is_no_database_is_told_as_such_and_stays() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notes.txt");
-    let text = "remember the milk\n".repeat(100);
-    std::fs::write(&path, &text).unwrap();
-    assert!(SqliteStore::open(&path).await.is_err());
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
-    assert!(SqliteStore::open(&folder.path().join("none/store.db")).await.is_err());
+    for text in ["milk".to_owned(), "remember the milk\n".repeat(1_000)] {
+        std::fs::write(&path, &text).unwrap();
+        let error = SqliteStore::open(&path).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{} is no SQLite database and was left as it is: name another path", path.display())
+        );
+        assert!(matches!(error, StoreError::NotADatabase { path: named } if named == path));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_missing_is_told_with_the_path_and_not_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none/store.db");
+    let error = SqliteStore::open(&path).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("the database {} cannot be opened: make its folder, or name another path", path.display())
+    );
+    let source = error.source().and_then(|source| source.downcast_ref::<std::io::Error>());
+    assert_eq!(source.map(std::io::Error::kind), Some(std::io::ErrorKind::NotFound));
+    assert!(!folder.path().join("none").exists());
+}
+
+#[tokio::test]
+async fn a_folder_in_place_of_the_file_is_told_with_its_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = SqliteStore::open(folder.path()).await.unwrap_err();
+    let told = format!("the database {} cannot be opened: see that file, folder", folder.path().display());
+    assert!(error.to_string().starts_with(&told), "{error}");
+    assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
+    assert!(error.source().is_some_and(|source| source.is::<StoreError>()), "{error:?}");
 }
 
 #[cfg(unix)]

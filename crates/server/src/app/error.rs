@@ -143,11 +143,13 @@ impl From<StoreError> for AppError {
                 hint: Some("free some space in the server's data directory, then try again".to_owned()),
                 source: Some(Box::new(StoreError::DiskFull)),
             },
-            // The only stored text that a caller hands in.
-            StoreError::Unreadable { what: "cursor", why, .. } => {
+            StoreError::BadCursor { why, .. } => {
                 Self::invalid("cursor", why).hint("hand back the `next_cursor` of the page before as it is")
             }
-            error @ (StoreError::TooNew { .. }
+            error @ (StoreError::Open { .. }
+            | StoreError::NotADatabase { .. }
+            | StoreError::OfAnotherProgram { .. }
+            | StoreError::TooNew { .. }
             | StoreError::Unreadable { .. }
             | StoreError::Missing { .. }
             | StoreError::Backend { .. }) => Self::fault(

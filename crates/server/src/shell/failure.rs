@@ -132,8 +132,13 @@ fn store_hint(error: &StoreError) -> Option<String> {
             Some("install the version that wrote it; nothing in the database was changed".to_owned())
         }
         StoreError::DiskFull => Some("free some space on the disk that holds the data folder".to_owned()),
-        StoreError::Unreadable { .. } | StoreError::Missing { .. } => None,
-        StoreError::Backend { .. } => Some("check the data folder, and the disk it is on".to_owned()),
+        StoreError::NotADatabase { .. } | StoreError::OfAnotherProgram { .. } => {
+            Some("name another folder with --data-dir".to_owned())
+        }
+        StoreError::BadCursor { .. } | StoreError::Unreadable { .. } | StoreError::Missing { .. } => None,
+        StoreError::Open { .. } | StoreError::Backend { .. } => {
+            Some("check the data folder, and the disk it is on".to_owned())
+        }
     }
 }
 

@@ -93,11 +93,12 @@ pub async fn pages_of_one_row_list_every_row(store: &Arc<dyn Store>) {
     assert_eq!(listed.iter().map(|row| row.job.id).collect::<Vec<_>>(), ids);
 }
 
-/// A text that is no cursor is refused by every list, as what it is.
+/// A text that is no cursor is refused by every list, as what it is, and is named.
 pub async fn a_text_that_is_no_cursor_is_refused(store: &Arc<dyn Store>) {
     fn is_refused<T: std::fmt::Debug>(listed: crate::Result<Listed<T>>) {
         let error = listed.unwrap_err();
-        assert!(matches!(error, StoreError::Unreadable { what: "cursor", .. }), "{error:?}");
+        assert!(matches!(&error, StoreError::BadCursor { why, .. } if !why.is_empty()), "{error:?}");
+        assert!(error.to_string().ends_with("begin again without it"), "{error}");
     }
     for text in ["", "x", "{}", "0", "' or 1=1 --"] {
         let page = PageRequest { after: Some(Cursor(text.to_owned())), limit: 5 };

@@ -27,13 +27,11 @@ where
 }
 
 fn read<K: DeserializeOwned>(cursor: &Cursor) -> Result<K> {
-    serde_json::from_str(&cursor.0).map_err(|error| unreadable(&cursor.0, &error))
+    serde_json::from_str(&cursor.0).map_err(|error| StoreError::bad_cursor(&cursor.0, error))
 }
 
 fn write<K: Serialize>(key: &K) -> Result<Cursor> {
-    serde_json::to_string(key).map(Cursor).map_err(|error| unreadable("", &error))
-}
-
-fn unreadable(cursor: &str, error: &serde_json::Error) -> StoreError {
-    StoreError::Unreadable { what: "cursor", id: cursor.chars().take(80).collect(), why: error.to_string() }
+    serde_json::to_string(key)
+        .map(Cursor)
+        .map_err(|error| StoreError::Backend { doing: "write a cursor", source: Box::new(error) })
 }

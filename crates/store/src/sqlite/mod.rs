@@ -83,9 +83,14 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError::TooNew`] for a database of a newer build and [`StoreError::Unreadable`] for one of another program; both files
-    /// stay as they are. [`StoreError::Backend`] when the file cannot be made or opened.
+    /// [`StoreError::TooNew`] for a database of a newer build, [`StoreError::OfAnotherProgram`] for one of another program, and
+    /// [`StoreError::NotADatabase`] for a file that is none; all of them stay as they are. [`StoreError::Open`] when the file cannot be
+    /// made, opened or brought to the present schema, [`StoreError::DiskFull`] when there is no room for it. A folder is never made.
     pub async fn open(path: &Path) -> Result<Self> {
+        Self::open_file(path).await.map_err(|error| fault::of_file(path, error))
+    }
+
+    async fn open_file(path: &Path) -> Result<Self> {
         schema::judge_file(path).await?;
         create_private(path)?;
         let options = options()
@@ -187,8 +192,6 @@ fn create(options: &std::fs::OpenOptions, path: &Path) -> Result<()> {
     match options.open(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => {
-            Err(StoreError::Backend { doing: "make the file of the database", source: Box::new(error) })
-        }
+        Err(error) => Err(StoreError::Open { path: path.to_owned(), source: Box::new(error) }),
     }
 }

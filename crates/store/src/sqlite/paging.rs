@@ -4,8 +4,8 @@ use restic_manager_core::id::IdError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::rows::{bad_cursor, json};
-use crate::{Cursor, Listed, PageRequest, Result};
+use super::rows::json;
+use crate::{Cursor, Listed, PageRequest, Result, StoreError};
 
 /// How many rows to read for a page: one more tells whether another page follows.
 pub(super) fn rows_for(page: &PageRequest) -> i64 {
@@ -31,7 +31,7 @@ pub(super) fn listed<T>(
 pub(super) fn id_after<I: std::str::FromStr<Err = IdError>>(page: &PageRequest) -> Result<Option<I>> {
     page.after
         .as_ref()
-        .map(|cursor| cursor.0.parse().map_err(|error: IdError| bad_cursor(cursor, &error)))
+        .map(|cursor| cursor.0.parse().map_err(|error: IdError| StoreError::bad_cursor(&cursor.0, error)))
         .transpose()
 }
 
@@ -44,6 +44,8 @@ pub(super) fn cursor_of_keys<K: Serialize>(keys: &K) -> Result<Cursor> {
 pub(super) fn keys_after<K: DeserializeOwned>(page: &PageRequest) -> Result<Option<K>> {
     page.after
         .as_ref()
-        .map(|cursor| serde_json::from_str(&cursor.0).map_err(|error| bad_cursor(cursor, &error)))
+        .map(|cursor| {
+            serde_json::from_str(&cursor.0).map_err(|error| StoreError::bad_cursor(&cursor.0, error))
+        })
         .transpose()
 }

@@ -14,7 +14,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{ColumnIndex, Decode, Row, Sqlite, Type};
 
-use crate::{AttachmentRow, Cursor, JobRow, Result, SealedCredential, StoreError, TokenHash};
+use crate::{AttachmentRow, JobRow, Result, SealedCredential, StoreError, TokenHash};
 
 /// Columns of a job, for `select ... from jobs j`.
 pub(super) const JOB: &str = "j.id, j.kind, j.state, j.host_id, j.repo_id, j.group_id, j.run_id, j.slot, j.attempt, j.actor_kind, \
@@ -143,11 +143,6 @@ pub(super) fn name_of<T: Serialize>(value: &T) -> Result<String> {
 /// A number as SQLite keeps it; one beyond 2^63 is kept as the largest there is.
 pub(super) fn integer(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A cursor that this build did not write.
-pub(super) fn bad_cursor(cursor: &Cursor, why: &dyn Display) -> StoreError {
-    StoreError::Unreadable { what: "cursor", id: cursor.0.chars().take(80).collect(), why: why.to_string() }
 }
 
 pub(super) fn host(row: &SqliteRow) -> Result<Host> {

@@ -34,7 +34,7 @@ pub(super) fn newest() -> i64 {
 ///
 /// # Errors
 ///
-/// [`StoreError::TooNew`], [`StoreError::Unreadable`], or a fault.
+/// [`StoreError::TooNew`], [`StoreError::OfAnotherProgram`], or a fault.
 pub(super) async fn judge_file(path: &Path) -> Result<()> {
     let doing = "look at the file of the database";
     if std::fs::metadata(path).map_or(0, |facts| facts.len()) == 0 {
@@ -42,12 +42,12 @@ pub(super) async fn judge_file(path: &Path) -> Result<()> {
     }
     let options = SqliteConnectOptions::new().filename(path).read_only(true);
     let mut connection = options.connect().await.doing(doing)?;
-    let verdict = judge(&mut connection, &path.display().to_string()).await;
+    let verdict = judge(&mut connection, path).await;
     connection.close().await.doing(doing)?;
     verdict
 }
 
-async fn judge(connection: &mut SqliteConnection, path: &str) -> Result<()> {
+async fn judge(connection: &mut SqliteConnection, path: &Path) -> Result<()> {
     let found = header(connection, "pragma user_version").await?;
     let mark = header(connection, "pragma application_id").await?;
     let tables: i64 = sqlx::query_scalar("select count(*) from sqlite_schema")
@@ -55,8 +55,7 @@ async fn judge(connection: &mut SqliteConnection, path: &str) -> Result<()> {
         .await
         .doing("count the tables of the database")?;
     if mark != APPLICATION_ID && (tables > 0 || found != 0) {
-        let why = "it is a database of another program".to_owned();
-        return Err(StoreError::Unreadable { what: "database", id: path.to_owned(), why });
+        return Err(StoreError::OfAnotherProgram { path: path.to_owned() });
     }
     if found > newest() {
         return Err(StoreError::TooNew { found, known: newest() });
