@@ -9,7 +9,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::{Command as Process, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use restic_manager_core::humane;
 use restic_manager_core::restic::{
@@ -23,8 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let version = Version::from_output(&ask(&restic, &Command::Version, oldest)?)?;
     let capabilities = Capabilities::of(version);
     let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let now = Timestamp::from_millis(i64::try_from(now)?);
+    let now = Timestamp::from(SystemTime::now());
 
     let ids = parse_list_locks(&ask(&restic, &Command::ListLocks, capabilities)?)?;
     println!("restic {version} sees {}", humane::count(ids.len() as u64, "lock"));

@@ -9,7 +9,7 @@
 
 use std::error::Error;
 use std::io::Read as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use restic_manager_core::humane;
 use restic_manager_core::restic::{Version, parse_snapshots};
@@ -27,8 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut json = String::new();
     std::io::stdin().read_to_string(&mut json)?;
     let snapshots = parse_snapshots(&json)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let now = Timestamp::from_millis(i64::try_from(now)?);
+    let now = Timestamp::from(SystemTime::now());
 
     println!("{keep}, on a machine in {}", machine.zone);
     let verdicts = preview(&keep, &snapshots, &machine, now);

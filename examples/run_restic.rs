@@ -46,10 +46,10 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
 }
 
 async fn order(repository: &str, source: &str, jobs: &Path) -> Result<JobOrder, Box<dyn Error>> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let at = Timestamp::from_millis(i64::try_from(now.as_millis())?);
+    let now = SystemTime::now();
+    let at = Timestamp::from(now);
     let mut random = [0; 10];
-    random[..4].copy_from_slice(&now.subsec_nanos().to_be_bytes()); // enough for one machine; a fleet asks its system
+    random[..4].copy_from_slice(&now.duration_since(UNIX_EPOCH)?.subsec_nanos().to_be_bytes()); // enough for one machine; a fleet asks its system
     let job_id = JobId::mint(at, random);
     let backup = BackupSpec {
         tag: Tag::new("example")?,
