@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let saturday = Timestamp::from_millis(1_795_255_200_000); // 2026-11-21 10:00 UTC
     let repo_id = RepoId::mint(saturday, [7; 10]);
     let zone: Zone = "Europe/Berlin".parse()?;
-    let mut view = RepoView::new(repo_id, MaintenancePolicy::standard(zone));
+    let mut view = RepoView::new(repo_id, MaintenancePolicy::standard(zone), saturday);
 
     tell("a new repository", &view, saturday);
 

@@ -48,7 +48,7 @@ fn fleet_member(n: u8) -> Result<RepoView, Box<dyn Error>> {
     if n.is_multiple_of(3) {
         policy.check.cron = "0 6 * * 3".parse()?;
     }
-    Ok(RepoView::new(RepoId::mint(START, [n; 10]), policy))
+    Ok(RepoView::new(RepoId::mint(START, [n; 10]), policy, START))
 }
 
 /// Goes from decision to decision. The runner of every fourth repository is away in the first half of July.

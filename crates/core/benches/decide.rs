@@ -5,8 +5,7 @@
 use std::time::Instant;
 
 use restic_manager_core::id::RepoId;
-use restic_manager_core::maintenance::{ForgetNeeds, MaintenancePolicy, RepoView, RunnerState, decide};
-use restic_manager_core::model::AppendOnly;
+use restic_manager_core::maintenance::{MaintenancePolicy, RepoView, decide};
 use restic_manager_core::schedule::Zone;
 use restic_manager_core::time::{HOUR, Timestamp};
 
@@ -15,7 +14,7 @@ const ROUNDS: i64 = 200;
 
 fn main() {
     let start = Timestamp::from_millis(1_795_000_000_000);
-    let views: Vec<RepoView> = (0..REPOS).map(|n| view(RepoId::mint(start, [n; 10]))).collect();
+    let views: Vec<RepoView> = (0..REPOS).map(|n| view(RepoId::mint(start, [n; 10]), start)).collect();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|round| {
             let now = start + round * HOUR;
@@ -29,18 +28,10 @@ fn main() {
     println!("{REPOS} decisions: median {:.2} ms of {ROUNDS} rounds", rounds[rounds.len() / 2]);
 }
 
-fn view(repo_id: RepoId) -> RepoView {
+/// Nobody keeps track of its cadence.
+fn view(repo_id: RepoId, start: Timestamp) -> RepoView {
     RepoView {
-        repo_id,
-        policy: MaintenancePolicy::standard(Zone::UTC),
         policy_since: [None; 3],
-        last: [None; 3],
-        runner: RunnerState::Ready,
-        forget: ForgetNeeds::Policies,
-        has_admin_creds: true,
-        append_only: AppendOnly::Unknown,
-        check_errors: false,
-        foreign_lock: false,
-        clock_suspect: false,
+        ..RepoView::new(repo_id, MaintenancePolicy::standard(Zone::UTC), start)
     }
 }

@@ -9,6 +9,10 @@
 //! - A job that ended in a way that may pass (locked, unreachable, lost) owes its slot again after 15 minutes, 1 hour and 4 hours, before
 //!   the next slot comes. Any other end waits for the cadence.
 //! - What would only be refused is held instead, with a reason: see [`Hold`](crate::model::Hold).
+//! - The three kinds exclude each other on one repository: restic gives each of them its lock for itself. When several are due at once,
+//!   start them one after another, in the order of [`Decision::due`].
+//! - A job counts as under way until its state is final. One that a crash left `Running` is under way for ever, until the caller sets it
+//!   to [`Lost`](crate::model::JobState::Lost).
 
 mod decide;
 mod policy;

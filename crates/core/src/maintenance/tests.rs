@@ -57,6 +57,54 @@ fn a_repository_without_any_job_is_anchored_a_day_back() {
 }
 
 #[test]
+fn a_new_repository_owes_what_came_since_its_beginning_and_nothing_before() {
+    let mut policy = MaintenancePolicy::standard(Zone::UTC);
+    policy.spread_minutes = 0;
+    let begun_at = at(0, 12, 0);
+    let mut view = RepoView::new(RepoId::mint(begun_at, [3; 10]), policy, begun_at);
+    assert!(decide(&view, begun_at).due.is_empty());
+    // First looked at eight days later: Sunday's prune is two days old by then, and owed all the same.
+    let late = decide(&view, at(8, 12, 0));
+    assert!(due(&late).iter().any(|(kind, slot)| *kind == "prune" && *slot < at(7, 12, 0)), "{late:?}");
+
+    view.set_since(MaintenanceKind::Prune, at(8, 0, 0));
+    assert_eq!(view.since(MaintenanceKind::Prune), Some(at(8, 0, 0)));
+    assert_eq!(view.since(MaintenanceKind::Forget), Some(begun_at));
+    assert!(!due(&decide(&view, at(8, 12, 0))).iter().any(|(kind, _)| *kind == "prune"));
+}
+
+#[test]
+fn a_view_can_be_kept_as_json() {
+    let mut kept = view();
+    kept.policy_since[1] = Some(at(0, 0, 0));
+    let running = job(at(1, 3, 0), Some(at(1, 3, 0)), JobState::Running);
+    kept.set_last(MaintenanceKind::Check, running);
+    assert_eq!(kept.last(MaintenanceKind::Check), Some(&running));
+    assert_eq!(kept.last(MaintenanceKind::Prune), None);
+    let json = serde_json::to_value(&kept).unwrap();
+    assert_eq!((json["runner"].as_str(), json["forget"].as_str()), (Some("ready"), Some("policies")));
+    assert_eq!(json["last"][2]["state"], "running");
+    assert_eq!(serde_json::from_value::<RepoView>(json.clone()).unwrap(), kept);
+    let mut unknown = json;
+    unknown["mood"] = "good".into();
+    assert!(serde_json::from_value::<RepoView>(unknown).is_err());
+}
+
+#[test]
+fn a_job_that_a_crash_left_running_is_under_way_until_it_is_set_to_lost() {
+    let mut crashed = view();
+    let mut last = job(at(0, 3, 0), Some(at(0, 3, 0)), JobState::Running);
+    crashed.set_last(MaintenanceKind::Forget, last);
+    assert_eq!(
+        due(&decide(&crashed, at(400, 3, 30))).iter().filter(|(kind, _)| *kind == "forget").count(),
+        0
+    );
+    last.state = JobState::Lost;
+    crashed.set_last(MaintenanceKind::Forget, last);
+    assert!(due(&decide(&crashed, at(400, 3, 30))).contains(&("forget", at(400, 3, 0))));
+}
+
+#[test]
 fn a_cadence_that_was_just_edited_fires_nothing_of_the_past() {
     let mut edited = view();
     edited.policy_since = [Some(at(1, 3, 10)); 3];

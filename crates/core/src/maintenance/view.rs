@@ -1,5 +1,7 @@
 //! What [`decide`](super::decide) looks at.
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{JobId, RepoId};
 use crate::maintenance::{MaintenanceKind, MaintenancePolicy};
 use crate::model::{AppendOnly, JobState};
@@ -7,13 +9,17 @@ use crate::restic::OutcomeClass;
 use crate::time::Timestamp;
 
 /// All that is known of a repository when its maintenance is decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Serialised by the names of its fields, of which none may be missing or unknown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RepoView {
     /// Which repository; its jitter depends on it.
     pub repo_id: RepoId,
     /// What its operator wants.
     pub policy: MaintenancePolicy,
-    /// Since when the cadence of forget, prune and check stands as it is; none where nobody keeps track. No slot at or before it fires.
+    /// Since when the cadence of forget, prune and check stands as it is: no slot at or before it fires. Where nobody keeps track it is none,
+    /// and a kind that never had a job then looks back 24 hours and no further: the slots before are given up.
     pub policy_since: [Option<Timestamp>; 3],
     /// The newest job of forget, prune and check in any state but superseded and withdrawn.
     pub last: [Option<LastJob>; 3],
@@ -34,7 +40,8 @@ pub struct RepoView {
 }
 
 /// The newest job of a kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LastJob {
     /// Which.
     pub job_id: JobId,
@@ -43,6 +50,9 @@ pub struct LastJob {
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// Where it stands.
+    ///
+    /// While that is no final state the kind is under way, and nothing of it is due, however long ago it began. A job whose end nobody will
+    /// ever tell, because the program that ran it crashed, is the caller's to find: set it to [`JobState::Lost`], and its slot is owed again.
     pub state: JobState,
     /// In which class it ended.
     pub class: Option<OutcomeClass>,
@@ -53,7 +63,8 @@ pub struct LastJob {
 }
 
 /// The host that does the maintenance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RunnerState {
     /// Nobody is named or left.
     None,
@@ -66,7 +77,8 @@ pub enum RunnerState {
 }
 
 /// What forget would have to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ForgetNeeds {
     /// No source group of the repository has a policy: forget has nothing to do, ever.
     NoPolicies,
@@ -79,11 +91,14 @@ pub enum ForgetNeeds {
 impl RepoView {
     /// A repository in whose way nothing stands: no job yet, a runner that is ready, an admin credential, and something to forget. Whoever
     /// knows more fills in the fields.
-    pub const fn new(repo_id: RepoId, policy: MaintenancePolicy) -> Self {
+    ///
+    /// `since` is when the policy began to hold, which for a new repository is now: no slot at or before it fires, and none after it is
+    /// forgotten, however late the first look comes.
+    pub const fn new(repo_id: RepoId, policy: MaintenancePolicy, since: Timestamp) -> Self {
         Self {
             repo_id,
             policy,
-            policy_since: [None; 3],
+            policy_since: [Some(since); 3],
             last: [None; 3],
             runner: RunnerState::Ready,
             forget: ForgetNeeds::Policies,
@@ -100,11 +115,18 @@ impl RepoView {
         self.last[place(kind)] = Some(job);
     }
 
-    pub(super) fn last(&self, kind: MaintenanceKind) -> Option<&LastJob> {
+    /// Notes since when the cadence of a kind stands as it is: the moment of its last edit, so that it fires nothing of the past.
+    pub const fn set_since(&mut self, kind: MaintenanceKind, since: Timestamp) {
+        self.policy_since[place(kind)] = Some(since);
+    }
+
+    /// The newest job of a kind.
+    pub fn last(&self, kind: MaintenanceKind) -> Option<&LastJob> {
         self.last[place(kind)].as_ref()
     }
 
-    pub(super) fn since(&self, kind: MaintenanceKind) -> Option<Timestamp> {
+    /// Since when the cadence of a kind stands as it is; none where nobody keeps track.
+    pub fn since(&self, kind: MaintenanceKind) -> Option<Timestamp> {
         self.policy_since[place(kind)]
     }
 }
