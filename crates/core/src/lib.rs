@@ -30,6 +30,9 @@
 
 #![deny(missing_docs)]
 
+/// The calendar behind [`time`] and [`schedule`]: its types stand in [`time::Timestamp::to_jiff`] and [`schedule::Zone::as_jiff`].
+pub use jiff;
+
 /// What a registry shows; its example is run like the others.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

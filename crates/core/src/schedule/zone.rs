@@ -8,6 +8,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use serde::{Deserialize, Serialize};
 
 use super::error::quoted;
+use crate::time::Timestamp;
 
 /// A time zone of the IANA database that is built into the program, or `UTC`.
 ///
@@ -36,6 +37,14 @@ impl Zone {
     /// The name in the database's spelling.
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// The instant on a wall clock of the zone, with the offset that then holds, e.g. `2026-10-25T02:30:00+01:00[Europe/Vienna]`.
+    ///
+    /// The form is that of RFC 9557; both passes of an hour that a clock change repeats can be told apart. Instants outside the years
+    /// -9999..9999 are clamped.
+    pub fn civil(&self, at: Timestamp) -> String {
+        at.to_jiff().to_zoned_datetime(self.0.clone()).to_string()
     }
 
     /// The zone for calendar arithmetic.
@@ -118,6 +127,23 @@ mod tests {
             assert_eq!(format!("{zone:?}"), format!("Zone(\"{name}\")"));
         }
         assert_eq!("UTC".parse::<Zone>().unwrap(), Zone::UTC);
+    }
+
+    #[test]
+    fn both_passes_of_a_repeated_hour_are_told_apart() {
+        let vienna: Zone = "Europe/Vienna".parse().unwrap();
+        // 2026-10-25: at 01:00 UTC the clocks go back from 03:00 to 02:00.
+        for (utc, civil) in [
+            ("2026-10-25T00:30:00Z", "2026-10-25T02:30:00+02:00[Europe/Vienna]"),
+            ("2026-10-25T01:30:00Z", "2026-10-25T02:30:00+01:00[Europe/Vienna]"),
+            ("2026-10-25T02:30:00.250Z", "2026-10-25T03:30:00.25+01:00[Europe/Vienna]"),
+        ] {
+            assert_eq!(vienna.civil(utc.parse().unwrap()), civil);
+        }
+        assert_eq!(Zone::UTC.civil(Timestamp::from_millis(0)), "1970-01-01T00:00:00+00:00[UTC]");
+        for end in [i64::MIN, i64::MAX] {
+            assert!(vienna.civil(Timestamp::from_millis(end)).ends_with("[Europe/Vienna]"));
+        }
     }
 
     #[test]
