@@ -8,12 +8,13 @@ use std::num::NonZeroU32;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use restic_manager_core::restic::{
-    Access, Backup, Capabilities, Command, Ended, Exit, Facts, Forget, GlobalOptions, Keep, Kind, LockId,
+    Access, Backup, Capabilities, Command, Ended, Exit, Facts, Forget, GlobalOptions, Kind, LockId,
     OutcomeClass, ReadData, RepoUrl, RetryLock, Sent, SnapshotFilter, SnapshotId, StopReason, Stream,
     Version, check_outcome, classify, count_ignored_snapshots, is_locked, parse_cat_config, parse_cat_lock,
     parse_check, parse_forget, parse_init, parse_line, parse_list_locks, parse_prune, parse_snapshots,
     parse_stats, parse_unlocked, sight_lock,
 };
+use restic_manager_core::retention::KeepPolicy;
 use restic_manager_core::secret::Secret;
 use restic_manager_core::text::{ExcludePattern, ResticHost, SourcePath, Tag};
 
@@ -226,14 +227,14 @@ fn commands(includes: &[String], excludes: &[String], percent: u8, number: u32) 
     let paths = includes.iter().map(|path| SourcePath::new(path.as_str()).unwrap()).collect();
     let mut backup = Backup::new(host.clone(), tag.clone(), paths).unwrap();
     backup.excludes = excludes.iter().map(|pattern| ExcludePattern::new(pattern.as_str()).unwrap()).collect();
-    let keep = Keep { daily: NonZeroU32::new(number), ..Keep::default() };
+    let keep = KeepPolicy { daily: NonZeroU32::new(number), ..KeepPolicy::default() };
     vec![
         Command::Init,
         Command::Backup(backup),
         Command::Snapshots(SnapshotFilter { host: Some(host.clone()), tag: Some(tag.clone()), id: None }),
         Command::Stats,
         Command::Check(ReadData::percent(percent)),
-        Command::Forget(Forget::new(host, tag, keep).unwrap()),
+        Command::Forget(Forget::new(host, tag, &keep).unwrap()),
         Command::Prune,
         Command::Unlock,
         Command::ListLocks,

@@ -143,26 +143,6 @@ pub struct Forget {
     preview: bool,
 }
 
-/// How many snapshots are kept, by restic's `--keep-*`; an absent field keeps none for its sake.
-///
-/// All numbers are above zero: 0.14.0 takes `--keep-last -1` as "delete everything".
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Keep {
-    /// The newest ones.
-    pub last: Option<NonZeroU32>,
-    /// One for each of the newest hours that have one.
-    pub hourly: Option<NonZeroU32>,
-    /// Likewise for days.
-    pub daily: Option<NonZeroU32>,
-    /// Likewise for weeks.
-    pub weekly: Option<NonZeroU32>,
-    /// Likewise for months.
-    pub monthly: Option<NonZeroU32>,
-    /// Likewise for years.
-    pub yearly: Option<NonZeroU32>,
-}
-
 /// How long restic itself waits for a lock: 1 to 60 seconds.
 ///
 /// Longer waits belong to whoever admits work, where people can see them.
@@ -184,6 +164,7 @@ pub struct GlobalOptions {
 
 /// A command that restic must not be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CommandError {
     /// There is nothing to back up.
     #[error("a backup needs at least one path to include")]
@@ -213,46 +194,13 @@ impl Backup {
     }
 }
 
-impl Keep {
-    /// Whether it keeps nothing.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    fn args(&self) -> impl Iterator<Item = String> {
-        [
-            ("--keep-last", self.last),
-            ("--keep-hourly", self.hourly),
-            ("--keep-daily", self.daily),
-            ("--keep-weekly", self.weekly),
-            ("--keep-monthly", self.monthly),
-            ("--keep-yearly", self.yearly),
-        ]
-        .into_iter()
-        .filter_map(|(flag, number)| Some((flag, number?)))
-        .flat_map(|(flag, number)| [flag.to_owned(), number.to_string()])
-    }
-}
-
 impl Forget {
-    /// Applies `keep` to the snapshots that carry both this host and this tag.
-    ///
-    /// # Errors
-    ///
-    /// [`CommandError::EmptyPolicy`].
-    pub fn new(host: ResticHost, tag: Tag, keep: Keep) -> Result<Self, CommandError> {
-        if keep.is_empty() {
-            return Err(CommandError::EmptyPolicy);
-        }
-        Ok(Self { host, tag, keep: keep.args().collect(), preview: false })
-    }
-
     /// Applies the policy of a source group to the snapshots that carry both this host and this tag.
     ///
     /// # Errors
     ///
     /// [`CommandError::EmptyPolicy`].
-    pub fn by_policy(host: ResticHost, tag: Tag, keep: &KeepPolicy) -> Result<Self, CommandError> {
+    pub fn new(host: ResticHost, tag: Tag, keep: &KeepPolicy) -> Result<Self, CommandError> {
         if keep.is_empty() {
             return Err(CommandError::EmptyPolicy);
         }
@@ -514,8 +462,9 @@ mod tests {
 
     #[test]
     fn forget_is_bound_to_host_and_tag_and_never_prunes() {
-        let keep = Keep { last: NonZeroU32::new(3), yearly: NonZeroU32::new(1), ..Keep::default() };
-        let forget = Forget::new(ResticHost::new("h").unwrap(), Tag::new("t").unwrap(), keep).unwrap();
+        let keep =
+            KeepPolicy { last: NonZeroU32::new(3), yearly: NonZeroU32::new(1), ..KeepPolicy::default() };
+        let forget = Forget::new(ResticHost::new("h").unwrap(), Tag::new("t").unwrap(), &keep).unwrap();
         let expected = "forget --json --host h --tag t --group-by host --keep-last 3 --keep-yearly 1";
         assert_eq!(words(&Command::Forget(forget.clone()), old()), expected);
         let preview = Command::Forget(forget.preview());
@@ -524,17 +473,13 @@ mod tests {
 
     #[test]
     fn an_empty_policy_cannot_be_forgotten_by() {
-        let empty = Forget::new(ResticHost::new("h").unwrap(), Tag::new("t").unwrap(), Keep::default());
-        assert_eq!(empty, Err(CommandError::EmptyPolicy));
         let host = ResticHost::new("h").unwrap();
-        let empty = Forget::by_policy(host.clone(), Tag::new("t").unwrap(), &KeepPolicy::default());
+        let empty = Forget::new(host.clone(), Tag::new("t").unwrap(), &KeepPolicy::default());
         assert_eq!(empty, Err(CommandError::EmptyPolicy));
         let keep: KeepPolicy = serde_json::from_str(r#"{"daily":7,"within":"2m"}"#).unwrap();
-        let forget = Forget::by_policy(host, Tag::new("t").unwrap(), &keep).unwrap();
+        let forget = Forget::new(host, Tag::new("t").unwrap(), &keep).unwrap();
         let expected = "forget --json --host h --tag t --group-by host --keep-daily 7 --keep-within 2m";
         assert_eq!(words(&Command::Forget(forget), old()), expected);
-        assert!(serde_json::from_str::<Keep>(r#"{"last":0}"#).is_err());
-        assert!(serde_json::from_str::<Keep>(r#"{"last":-1}"#).is_err());
     }
 
     #[test]

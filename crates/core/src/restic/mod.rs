@@ -37,7 +37,7 @@ pub use capabilities::Capabilities;
 pub use check::{CheckOutcome, CheckReport, check_outcome, parse_check};
 pub use class::OutcomeClass;
 pub use command::{
-    Backup, Command, CommandError, Forget, GlobalOptions, Keep, Kind, ReadData, RetryLock, SnapshotFilter,
+    Backup, Command, CommandError, Forget, GlobalOptions, Kind, ReadData, RetryLock, SnapshotFilter,
     SubsetPercent,
 };
 pub use counter::{Counter, parse_counter};

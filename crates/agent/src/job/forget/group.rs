@@ -81,7 +81,7 @@ pub(super) async fn forget(
     group: &ForgetGroupSpec,
     mode: ForgetMode,
 ) -> Done {
-    let forget = match Forget::by_policy(group.restic_host.clone(), group.tag.clone(), &group.keep) {
+    let forget = match Forget::new(group.restic_host.clone(), group.tag.clone(), &group.keep) {
         Ok(forget) => forget,
         Err(error) => {
             let hint = "give the source group a retention policy";
