@@ -91,6 +91,7 @@ impl MaintenanceSettings {
 
 /// A policy that cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum PolicyError {
     /// Not a percentage.
     #[error("`check_subset_pct`: {0} is not between 0 and 100")]

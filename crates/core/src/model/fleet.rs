@@ -212,6 +212,7 @@ impl CredentialSecret {
 
 /// A credential that opens nothing. No variant holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CredentialError {
     /// Its address.
     #[error(transparent)]

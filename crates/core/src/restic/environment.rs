@@ -32,6 +32,7 @@ pub struct Environment {
 
 /// Credentials that make no environment. No variant holds a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum EnvironmentError {
     /// Restic takes an empty password for none.
     #[error("the repository password is empty")]

@@ -51,6 +51,7 @@ pub struct Separated {
 
 /// A text that is no address of a repository. No variant repeats what may be a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RepoUrlError {
     /// Nothing there.
     #[error("the repository address is empty")]

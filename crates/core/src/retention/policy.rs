@@ -69,6 +69,7 @@ const MAX_OF_UNIT: u32 = 99_999;
 
 /// A policy that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum KeepError {
     /// A number of 0, below, or beyond 32 bits.
     #[error("`{field}` must be from 1 to {max}, not {value}; leave it out to drop the rule", max = u32::MAX)]

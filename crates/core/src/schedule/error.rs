@@ -83,6 +83,7 @@ pub enum FieldProblem {
 
 /// A cron text that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum CronError {
     /// There is no text.
     #[error(
