@@ -89,3 +89,34 @@ fn remedy(source: &(dyn Error + Send + Sync + 'static)) -> &'static str {
         Some(_) | None => "see that file, folder and disk are well, or name another path",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_cursor_is_quoted_on_one_line_and_cut() {
+        let error = StoreError::bad_cursor("a\nb", "expected an id");
+        assert_eq!(error.to_string(), "`a\\nb` is no cursor of this list: begin again without it");
+        let StoreError::BadCursor { cursor, why } = StoreError::bad_cursor(&"ü".repeat(100), "no") else {
+            panic!("another error");
+        };
+        assert_eq!((cursor, why.as_str()), ("ü".repeat(80), "no"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_told_with_what_helps() {
+        let told = |source: Box<dyn Error + Send + Sync>| {
+            let path = PathBuf::from("/srv/rm/store.db");
+            let told = StoreError::Open { path, source }.to_string();
+            told.strip_prefix("the database /srv/rm/store.db cannot be opened: ").unwrap().to_owned()
+        };
+        let of_system = |kind: io::ErrorKind| told(Box::new(io::Error::from(kind)));
+        assert_eq!(of_system(io::ErrorKind::NotFound), "make its folder, or name another path");
+        assert_eq!(
+            of_system(io::ErrorKind::PermissionDenied),
+            "let this user write there, or name another path"
+        );
+        assert_eq!(told("locked".into()), "see that file, folder and disk are well, or name another path");
+    }
+}

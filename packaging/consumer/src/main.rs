@@ -7,8 +7,8 @@ use restic_manager_core::time::{DAY, Timestamp};
 
 fn main() {
     let now = Timestamp::from_millis(1_795_323_600_000); // Sunday, 2026-11-22 05:00 UTC
-    let since = now - 30 * DAY; // when the policy began to hold
-    let view = RepoView::new(RepoId::mint(since, [7; 10]), MaintenancePolicy::standard(Zone::UTC), since);
+    let since = now - DAY; // when its policy began to hold: what came since then is owed
+    let view = RepoView::new(RepoId::mint(now, [7; 10]), MaintenancePolicy::standard(Zone::UTC), since);
     let decision = decide(&view, now);
     for report in &decision.reports {
         println!("{}", report.sentence);
