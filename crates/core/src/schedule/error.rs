@@ -44,6 +44,7 @@ impl fmt::Display for CronField {
 
 /// What is wrong with one item of a field.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FieldProblem {
     /// Nothing stands between two commas, or before or after a dash or a slash.
     #[error("has an empty item")]
