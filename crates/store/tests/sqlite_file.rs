@@ -143,7 +143,8 @@ async fn a_folder_in_place_of_the_file_is_told_with_its_path() {
     let told = format!("the database {} cannot be opened: see that file, folder", folder.path().display());
     assert!(error.to_string().starts_with(&told), "{error}");
     assert!(matches!(error, StoreError::Open { .. }), "{error:?}");
-    assert!(error.source().is_some_and(|source| source.is::<StoreError>()), "{error:?}");
+    let source = error.source().and_then(|source| source.downcast_ref::<StoreError>());
+    assert!(matches!(source, Some(StoreError::Backend { .. })), "{error:?}");
 }
 
 #[cfg(unix)]
