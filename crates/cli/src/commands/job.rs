@@ -379,13 +379,13 @@ mod tests {
 
     #[test]
     fn jobs_on_a_narrow_terminal_keep_their_ids_whole() {
-        let look = Look { width: Some(90), ..fixed_look() };
+        let look = Look { width: Some(80), ..fixed_look() };
         insta::assert_snapshot!(table(&page(), &look).render(&look));
     }
 
     #[test]
-    fn jobs_on_a_terminal_of_80_columns_are_records() {
-        let look = Look { width: Some(80), ..fixed_look() };
+    fn jobs_on_a_terminal_too_narrow_for_a_table_are_records() {
+        let look = Look { width: Some(60), ..fixed_look() };
         insta::assert_snapshot!(table(&page(), &look).render(&look));
     }
 

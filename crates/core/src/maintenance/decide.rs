@@ -16,7 +16,8 @@ const FUTURE_ANCHOR: i64 = 25 * HOUR;
 /// What [`decide`] says of a repository.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What is to be started now, in this order.
+    /// What is to be started now, in this order. Each needs the repository for itself: who has no queue of its own starts the first, and asks
+    /// again at its end.
     pub due: Vec<DueJob>,
     /// When to look again without being told; none means that somebody will tell.
     pub wake_at: Option<Timestamp>,
