@@ -15,6 +15,9 @@
 //!
 //! One thread is enough: the agent is made for a current-thread tokio runtime, and its small file writes block it.
 //!
+//! Without the feature `agent`, which is on by default, the crate is [`job`], [`process`] and [`restic`] alone: what runs restic well, and a third of the
+//! dependencies.
+//!
 //! What it is not: no scheduler of a fleet, and no restic. It drives the restic that it finds, 0.14.0 or newer.
 //!
 //! ```no_run
@@ -36,20 +39,30 @@
 
 #![deny(missing_docs)]
 
+#[cfg(feature = "agent")]
 pub mod agent;
+#[cfg(feature = "agent")]
 pub mod announcing;
 mod clock;
+#[cfg(feature = "agent")]
 pub mod doctor;
+#[cfg(feature = "agent")]
 pub mod enrolment;
+#[cfg(feature = "agent")]
 mod http;
 pub mod job;
 mod journal;
+#[cfg(feature = "agent")]
 pub mod ledger;
 pub mod process;
 mod random;
 pub mod restic;
+#[cfg(feature = "agent")]
 pub mod secrets;
+#[cfg(feature = "agent")]
 pub mod server_url;
+#[cfg(feature = "agent")]
 pub mod session;
+#[cfg(feature = "agent")]
 pub mod spool;
 pub mod state;

@@ -1,4 +1,5 @@
 //! The agent's program with the real restic and without a server, killed at each step of a backup of its own.
+#![cfg(feature = "agent")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod alone_lab;

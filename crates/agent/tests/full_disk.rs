@@ -2,6 +2,7 @@
 //!
 //! A limit on the size of files (`RLIMIT_FSIZE`) stands for the full disk: it needs no privilege and is lifted at will. It holds for the whole
 //! process, so this file has one test.
+#![cfg(feature = "agent")]
 #![allow(clippy::unwrap_used, reason = "a test fails where it cannot go on")]
 
 mod alone_lab;

@@ -1,6 +1,7 @@
 //! The agent's state directory: who may read it, who runs in it, and how files in it are replaced.
 
 mod atomic;
+#[cfg(feature = "agent")]
 mod enrolment;
 mod identity;
 
@@ -13,6 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 
 pub(crate) use atomic::cut_torn_end;
 pub use atomic::{sync_dir, write_atomically};
+#[cfg(feature = "agent")]
 pub use enrolment::Enrolment;
 pub use identity::{Identity, os_hostname};
 
