@@ -9,11 +9,13 @@ pub(crate) fn wall() -> Timestamp {
 }
 
 /// Milliseconds on a clock that never goes back and counts while the machine sleeps.
+#[cfg(feature = "agent")]
 pub(crate) fn boot() -> i64 {
     millis(ClockId::Boottime)
 }
 
 /// What all clocks of the machine say.
+#[cfg(feature = "agent")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// The wall clock.
@@ -25,6 +27,7 @@ pub(crate) struct Reading {
 }
 
 /// Reads all clocks.
+#[cfg(feature = "agent")]
 pub(crate) fn read() -> Reading {
     let awake = millis(ClockId::Monotonic);
     Reading { wall: wall(), boot: boot(), awake }

@@ -15,7 +15,7 @@
 //!
 //! One thread is enough: the agent is made for a current-thread tokio runtime, and its small file writes block it.
 //!
-//! Without the feature `agent`, which is on by default, the crate is [`job`], [`process`] and [`restic`] alone: what runs restic well, and a third of the
+//! Without the feature `agent`, which is on by default, the crate is [`job`], [`process`] and [`restic`] alone: what runs restic well, and a fifth of the
 //! dependencies.
 //!
 //! What it is not: no scheduler of a fleet, and no restic. It drives the restic that it finds, 0.14.0 or newer.

@@ -12,6 +12,7 @@ pub(crate) fn bytes<const N: usize>() -> [u8; N] {
 }
 
 /// A draw between 0 and 1000, both included.
+#[cfg(feature = "agent")]
 pub(crate) fn permille() -> u32 {
     u32::from(u16::from_le_bytes(bytes())) * 1000 / u32::from(u16::MAX)
 }

@@ -35,6 +35,7 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
 }
 
 /// Takes half a line off the end of a file of lines, and answers its length. No room on the disk is needed for that.
+#[cfg(feature = "agent")]
 pub(crate) fn cut_torn_end(path: &Path) -> io::Result<u64> {
     let bytes = std::fs::read(path)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1) as u64;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+#[cfg(feature = "agent")]
 pub(crate) use atomic::cut_torn_end;
 pub use atomic::{sync_dir, write_atomically};
 #[cfg(feature = "agent")]
