@@ -173,6 +173,26 @@ async fn when_an_agent_left_is_known_with_the_next_round() {
 }
 
 #[tokio::test]
+async fn a_run_to_a_repository_of_others_and_a_job_that_is_over_are_refused_by_what_is_wrong() {
+    let house = House::new();
+    let (host, _, group, spool) = house.ready().await;
+    let elsewhere = house.repo("elsewhere").await;
+    let refused = house.app.run_group(&house.caller, host.id, group, Some(elsewhere)).await.unwrap_err();
+    assert_eq!(refused.body().message, "host `web1` does not back up to repository `elsewhere`");
+    let job_id = house.app.run_group(&house.caller, host.id, group, None).await.unwrap()[0].job_id;
+    house.engine.tick().await.unwrap();
+    house.report(&host, spool, 3, vec![started(job_id), finished(job_id, FinalState::Failed)]).await;
+    for refused in [
+        house.app.give_up_job(&house.caller, job_id).await.unwrap_err(),
+        house.app.cancel_job(&house.caller, job_id).await.unwrap_err(),
+    ] {
+        let body = refused.body();
+        assert_eq!((refused.code(), body.message), ("job_over", format!("job {job_id} is over: it failed")));
+        assert!(body.hint.unwrap().contains("rmctl job rerun"));
+    }
+}
+
+#[tokio::test]
 async fn what_stands_in_the_way_of_a_deletion_is_named() {
     let house = House::new();
     let (host, repo, ..) = house.ready().await;

@@ -1,5 +1,6 @@
 //! Removing data that no snapshot needs.
 
+use restic_manager_core::humane::size;
 use restic_manager_core::model::{PruneResult, StatsKind};
 use restic_manager_core::restic::{Command, Exit, Kind, OutcomeClass, parse_prune};
 
@@ -34,7 +35,7 @@ pub(crate) fn conclude(context: &mut Context, ran: &Ran) -> Ending {
     ending.summary.prune = Some(result);
     ending.outcome.message = match report.total_prune {
         Some(0) => "there was nothing to remove".to_owned(),
-        Some(bytes) => format!("{bytes} bytes that no snapshot needs were removed"),
+        Some(bytes) => format!("{} that no snapshot needs removed", size(bytes)),
         None => "data that no snapshot needs was removed".to_owned(),
     };
     let stats = context.reports.stats();

@@ -16,6 +16,7 @@ use super::{Session, attachment};
 use crate::error::CliError;
 use crate::input::{Deed, SecretSource, Secrets, ask_line};
 use crate::route::Route;
+use crate::ui::note;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -127,7 +128,9 @@ impl Command {
             )),
             Self::Set { target, kind: Kind::Admin, repo_name: None, credential } => {
                 let route = target.admin(session)?;
-                session.ui.show(&session.client.put(&route, &credential.read()?)?, view::admin)
+                session.ui.show(&session.client.put(&route, &credential.read()?)?, view::admin)?;
+                note("nobody has tried it yet: the next prune does, or at once `rmctl repo prune REPO`");
+                Ok(())
             }
             Self::Show { target, kind } => show(session, target, *kind),
             Self::Delete { target, kind: Kind::Admin, yes } => delete(session, target, *yes),

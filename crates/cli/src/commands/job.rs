@@ -5,7 +5,7 @@ pub(crate) mod findings;
 use clap::{Args, Subcommand, ValueEnum};
 use restic_manager_core::api::{Accepted, JobView, Page};
 use restic_manager_core::id::JobId;
-use restic_manager_core::model::{Hold, JobKind, JobState};
+use restic_manager_core::model::{Hold, Job, JobKind, JobState};
 use serde_json::value::RawValue;
 
 use super::{Listing, Session};
@@ -244,6 +244,12 @@ pub(crate) fn accepted(jobs: &[Accepted]) -> View {
     Grid::new(&["JOB", "STATE", ""], "No job: no repository to back up to").rows(jobs.iter().map(row))
 }
 
+/// The state; what is asked to stop and has not done so yet is told from what goes on.
+fn state_of(job: &Job) -> Cell {
+    let stopping = job.cancel_requested_at.is_some() && !job.state.is_final();
+    Cell::new(if stopping { "stopping" } else { job.state.as_str() }, state_tone(job.state))
+}
+
 /// How good a state is.
 pub(crate) const fn state_tone(state: JobState) -> Tone {
     match state {
@@ -294,7 +300,7 @@ fn table(page: &Page<JobView>, look: &Look) -> View {
         vec![
             Cell::from(job.id.to_string()),
             Cell::from(job.kind.as_str()),
-            Cell::new(job.state.as_str(), state_tone(job.state)),
+            state_of(job),
             Cell::from(&view.host_name),
             Cell::from(&view.repo_name),
             Cell::or_none(view.group_name.as_ref()),
@@ -322,7 +328,7 @@ fn card(view: &JobView, look: &Look) -> View {
     let mut lines = vec![
         ("Id", job.id.to_string().into()),
         ("Kind", job.kind.as_str().into()),
-        ("State", Cell::new(job.state.as_str(), state_tone(job.state))),
+        ("State", state_of(job)),
         ("Host", Cell::from(&view.host_name)),
         ("Repository", Cell::from(&view.repo_name)),
         ("Source", Cell::or_none(view.group_name.as_ref())),
@@ -387,6 +393,15 @@ mod tests {
     fn jobs_on_a_terminal_too_narrow_for_a_table_are_records() {
         let look = Look { width: Some(60), ..fixed_look() };
         insta::assert_snapshot!(table(&page(), &look).render(&look));
+    }
+
+    #[test]
+    fn a_job_that_was_asked_to_stop_and_has_not_done_so_is_stopping() {
+        let mut job = page().items[3].job.clone();
+        job.cancel_requested_at = Some(job.created_at);
+        assert_eq!(state_of(&job).text, "stopping");
+        job.state = JobState::Cancelled;
+        assert_eq!(state_of(&job).text, "cancelled");
     }
 
     #[test]

@@ -98,12 +98,15 @@ impl App {
             .filter(|row| repo_id.is_none_or(|wanted| row.attachment.repo_id == wanted))
             .collect();
         if targets.is_empty() {
-            return Err(AppError::new(
-                ErrorKind::Conflict,
-                "no_repository",
-                format!("host `{}` has no repository to back up `{}` to", host.name, group.name),
-            )
-            .hint("give it one with `rmctl creds set`, or attach it with `rmctl host attach`"));
+            let why = match repo_id {
+                Some(id) => {
+                    let repo = self.known_repo(id).await?.name;
+                    format!("host `{}` does not back up to repository `{repo}`", host.name)
+                }
+                None => format!("host `{}` has no repository to back up `{}` to", host.name, group.name),
+            };
+            return Err(AppError::new(ErrorKind::Conflict, "no_repository", why)
+                .hint("give it one with `rmctl creds set`, or attach it with `rmctl host attach`"));
         }
         self.require_online(&host)?;
         let mut accepted = Vec::with_capacity(targets.len());
@@ -194,11 +197,7 @@ impl App {
                 self.tell_cancel(&job).await;
                 Ok(Accepted { job_id: id, state: job.state, existing: true, hold: None, subset_pct: None })
             }
-            CancelOutcome::AlreadyFinal(state) => Err(AppError::new(
-                ErrorKind::Conflict,
-                "job_over",
-                format!("job {id} is over: it {}", does(state)),
-            )),
+            CancelOutcome::AlreadyFinal(state) => Err(over(id, state)),
             CancelOutcome::NotFound => Err(AppError::not_found("job", id)),
         }
     }
@@ -211,6 +210,9 @@ impl App {
     /// When there is none, it is over, or its host is connected.
     pub async fn give_up_job(&self, caller: &Caller, id: JobId) -> Result<Accepted, AppError> {
         let view = self.job(id).await?;
+        if view.job.state.is_final() {
+            return Err(over(id, view.job.state));
+        }
         if self.engine.dispatch().epoch(view.job.host_id).is_some() {
             return Err(AppError::new(
                 ErrorKind::Conflict,
@@ -239,11 +241,7 @@ impl App {
                 format!("job {id} waits and was never started"),
             )
             .hint("cancel it instead")),
-            JobMove::Refused(state) => Err(AppError::new(
-                ErrorKind::Conflict,
-                "job_over",
-                format!("job {id} is over: it {}", does(state)),
-            )),
+            JobMove::Refused(state) => Err(over(id, state)),
             JobMove::NotFound => Err(AppError::not_found("job", id)),
         }
     }
@@ -347,4 +345,10 @@ impl App {
             }
         }
     }
+}
+
+/// Nothing can be done about a job any more, but to run it again.
+fn over(id: JobId, state: JobState) -> AppError {
+    AppError::new(ErrorKind::Conflict, "job_over", format!("job {id} is over: it {}", does(state)))
+        .hint(format!("run it again with `rmctl job rerun {id}`"))
 }

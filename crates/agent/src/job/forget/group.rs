@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use restic_manager_core::humane::count;
 use restic_manager_core::model::{ForgetResult, SnapshotDecision};
 use restic_manager_core::restic::{
     Command, Exit, Forget, ForgetGroup, Kind, Outcome, OutcomeClass, Snapshot, SnapshotFilter, SnapshotId,
@@ -210,8 +211,10 @@ fn compare(
 
 fn words(mode: ForgetMode, result: &ForgetResult) -> String {
     match mode {
-        ForgetMode::Apply => format!("{} snapshots were removed, {} are left", result.removed, result.kept),
-        ForgetMode::Preview => format!("{} snapshots would go, {} would stay", result.planned, result.kept),
+        ForgetMode::Apply => format!("{} removed, {} left", count(result.removed, "snapshot"), result.kept),
+        ForgetMode::Preview => {
+            format!("{} would go, {} would stay", count(result.planned, "snapshot"), result.kept)
+        }
     }
 }
 

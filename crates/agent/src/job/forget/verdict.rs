@@ -1,5 +1,6 @@
 //! The one end of a forget of many groups: the worst of theirs.
 
+use restic_manager_core::humane::count;
 use restic_manager_core::restic::OutcomeClass;
 use restic_manager_core::wire::{ForgetMode, ForgetSpec};
 
@@ -34,10 +35,12 @@ pub(super) fn of(spec: &ForgetSpec, done: Vec<Done>) -> Ending {
         results.push(left_out);
     }
     if ending.outcome.class == OutcomeClass::Ok {
-        let groups = if reached == 1 { "1 group".to_owned() } else { format!("{reached} groups") };
+        let groups = count(reached as u64, "group");
         ending.outcome.message = match spec.mode {
-            ForgetMode::Apply => format!("{removed} snapshots of {groups} were removed, {kept} are left"),
-            ForgetMode::Preview => format!("{planned} snapshots of {groups} would go, {kept} would stay"),
+            ForgetMode::Apply => format!("{} of {groups} removed, {kept} left", count(removed, "snapshot")),
+            ForgetMode::Preview => {
+                format!("{} of {groups} would go, {kept} would stay", count(planned, "snapshot"))
+            }
         };
     }
     ending.summary.seconds = Some(seconds);
