@@ -399,9 +399,9 @@ mod tests {
     fn a_job_that_was_asked_to_stop_and_has_not_done_so_is_stopping() {
         let mut job = page().items[3].job.clone();
         job.cancel_requested_at = Some(job.created_at);
-        assert_eq!(state_of(&job).text, "stopping");
+        assert_eq!(state_of(&job), Cell::new("stopping", state_tone(JobState::Running)));
         job.state = JobState::Cancelled;
-        assert_eq!(state_of(&job).text, "cancelled");
+        assert_eq!(state_of(&job), Cell::new("cancelled", state_tone(JobState::Cancelled)));
     }
 
     #[test]
