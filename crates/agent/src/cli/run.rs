@@ -7,7 +7,6 @@ use restic_manager_agent::agent::{Agent, AgentConfig, AgentError, OnStop, Restic
 use restic_manager_agent::job::Supervisor;
 use restic_manager_agent::restic::ResticFinder;
 use restic_manager_agent::server_url::ServerUrl;
-use restic_manager_agent::spool;
 use restic_manager_agent::state::StateError;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
