@@ -59,7 +59,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.clone().cancelled_owned());
     let serving = tokio::spawn(async move { serving.await });
 
-    let us = caller(&app)?;
+    let user_id = UserId::mint(app.clock().now(), app.random().id_bytes());
+    let us = Caller { user_id, username: LoginName::new("embedder")? };
     let request = api::EnrollmentTokenRequest { host_name: Some(DisplayName::new("web1")?) };
     let token = app.create_enrollment_token(&us, request, "").await?.token;
     let server = ServerUrl::parse(&format!("http://{address}"), PlainHttp::LoopbackOnly)?;
@@ -89,7 +90,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 async fn enroll(State(House(app, _)): State<House>, Json(request): Json<EnrollRequest>) -> Response {
-    app.enroll(request).await.map_or_else(refused, |made| (StatusCode::CREATED, Json(made)).into_response())
+    match app.enroll(request).await {
+        Ok(made) => (StatusCode::CREATED, Json(made)).into_response(),
+        Err(error) => refused(&error),
+    }
 }
 
 async fn agent_socket(house: State<House>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
@@ -97,7 +101,7 @@ async fn agent_socket(house: State<House>, headers: HeaderMap, upgrade: WebSocke
     let token = headers.get("authorization").and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let host = match app.agent(&Secret::new(token.unwrap_or_default())).await {
         Ok(host) => host,
-        Err(error) => return refused(error),
+        Err(error) => return refused(&error),
     };
     upgrade.max_message_size(MAX_FRAME_BYTES).on_upgrade(|socket| {
         let texts = socket.filter_map(|frame| ready(frame.ok().and_then(text).map(Ok)));
@@ -109,12 +113,7 @@ fn text(frame: Message) -> Option<String> {
     if let Message::Text(text) = frame { Some(text.to_string()) } else { None }
 }
 
-fn caller(app: &App) -> Result<Caller, Box<dyn Error>> {
-    let user_id = UserId::mint(app.clock().now(), app.random().id_bytes());
-    Ok(Caller { user_id, username: LoginName::new("embedder")? })
-}
-
-fn refused(error: AppError) -> Response {
+fn refused(error: &AppError) -> Response {
     let status = StatusCode::from_u16(error.kind().http_status()).unwrap_or_default();
     (status, Json(error.body())).into_response()
 }

@@ -144,8 +144,8 @@ impl App {
                     }
             })
         };
-        let added = write.repo_ids.iter().flatten().filter(|repo_id| !kept.contains(repo_id));
-        for repo_id in added.filter(|repo_id| !attached(repo_id)) {
+        let mut added = write.repo_ids.iter().flatten().filter(|repo_id| !kept.contains(repo_id));
+        if let Some(repo_id) = added.find(|repo_id| !attached(repo_id)) {
             let repo = self.store.repo(*repo_id).await?;
             let name = repo.map_or_else(|| repo_id.to_string(), |repo| repo.name.to_string());
             let why = format!("the host does not back up to repository `{name}`");
