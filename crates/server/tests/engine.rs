@@ -159,6 +159,37 @@ async fn a_schedule_without_a_repository_is_told_and_can_still_be_changed() {
 }
 
 #[tokio::test]
+async fn schedules_without_a_repository_are_looked_for_when_somebody_changed_something_or_a_minute_passed() {
+    let house = House::new();
+    let (host, repo, group, _) = house.ready().await;
+    let app = App::new(house.store.clone(), house.engine.clone(), house.clock.clone(), house.random.clone())
+        .with_glance_good_for(2_000);
+    let told = async || {
+        let attention = app.status().await.unwrap().attention;
+        attention.iter().filter(|thing| thing.code == "schedule_without_target").count()
+    };
+    let write = ScheduleWrite {
+        name: DisplayName::new("nightly").unwrap(),
+        cron: "0 3 * * *".parse().unwrap(),
+        timezone: "UTC".parse().unwrap(),
+        enabled: true,
+        group_ids: vec![group],
+        repo_ids: None,
+    };
+    app.create_schedule(&house.caller, host.id, write).await.unwrap();
+    assert_eq!(told().await, 0);
+    app.delete_attachment(&house.caller, host.id, repo).await.unwrap();
+    assert_eq!(told().await, 0, "nobody said that anything changed");
+    app.look_anew();
+    assert_eq!(told().await, 1);
+    house.attach(&host, repo, Role::Primary).await;
+    house.clock.advance(MINUTE - 1);
+    assert_eq!(told().await, 1);
+    house.clock.advance(1);
+    assert_eq!(told().await, 0);
+}
+
+#[tokio::test]
 async fn when_an_agent_left_is_known_with_the_next_round() {
     let house = House::new();
     let (host, ..) = house.ready().await;

@@ -125,8 +125,13 @@ impl LastGlance {
         self.last.read().unwrap_or_else(PoisonError::into_inner).looked.clone()
     }
 
-    fn revoked(&self) -> u64 {
+    pub(super) fn revoked(&self) -> u64 {
         self.last.read().unwrap_or_else(PoisonError::into_inner).revoked
+    }
+
+    /// Whether anything is held at all.
+    pub(super) const fn holds(&self) -> bool {
+        self.good_for > 0
     }
 
     /// What was seen counts no more, and neither does what a look sees that goes on right now.

@@ -14,6 +14,7 @@ mod enrolment;
 mod error;
 mod glance;
 mod hosts;
+mod idle;
 mod jobs;
 mod maintenance;
 mod newcomer;
@@ -72,6 +73,7 @@ pub struct App {
     random: Arc<dyn Random>,
     last_glance: glance::LastGlance,
     last_away: away::LastAway,
+    last_idle: idle::LastIdle,
 }
 
 impl App {
@@ -83,7 +85,8 @@ impl App {
         random: Arc<dyn Random>,
     ) -> Self {
         let last_glance = glance::LastGlance::default();
-        Self { store, engine, clock, random, last_glance, last_away: away::LastAway::default() }
+        let (last_away, last_idle) = (away::LastAway::default(), idle::LastIdle::default());
+        Self { store, engine, clock, random, last_glance, last_away, last_idle }
     }
 
     /// Lets a look over the whole fleet be good for so many milliseconds: pages that many people watch then cost one look for all of

@@ -14,8 +14,6 @@ use super::{App, AppError, FleetGlance};
 
 /// How many things that need a person are named.
 const NAMED: usize = 50;
-/// How many of them may be schedules.
-const NAMED_SCHEDULES: u32 = 10;
 /// How many of them may be hosts, so that jobs are seen too.
 const NAMED_HOSTS: usize = 25;
 /// How many jobs that went wrong are looked at.
@@ -37,7 +35,12 @@ impl App {
     pub(super) async fn look(&self) -> Result<FleetGlance, AppError> {
         let since = self.clock.now() - DAY;
         let counts = self.store.counts(since).await?;
-        let mut attention = self.idle_schedules().await?;
+        let mut attention: Vec<Attention> = self
+            .idle_schedules()
+            .await?
+            .iter()
+            .map(|(schedule, host)| idle_schedule(schedule, host))
+            .collect();
         attention.extend(self.troubled_hosts().await?);
         attention.extend(self.quiet_jobs(NAMED - attention.len()).await?);
         let unmended = self.store.unmended(since, LOOKED_AT).await?;
@@ -89,25 +92,6 @@ impl App {
         Ok(found)
     }
 
-    /// Schedules that fire and back up nowhere: what they were for is not done, and no job says so.
-    async fn idle_schedules(&self) -> Result<Vec<Attention>, AppError> {
-        let found = self.store.schedules_without_target(NAMED_SCHEDULES).await?;
-        let attention = |(schedule, host): (Schedule, DisplayName)| Attention {
-            code: "schedule_without_target".to_owned(),
-            subject_kind: "host".to_owned(),
-            subject_id: schedule.host_id.to_string(),
-            message: format!(
-                "schedule `{}` of host `{host}` backs up nowhere: the host is attached to none of its repositories",
-                schedule.name
-            ),
-            hint:
-                "attach the host with `rmctl host attach`, let the schedule back up to others, or disable it"
-                    .to_owned(),
-            since: None,
-        };
-        Ok(found.into_iter().map(attention).collect())
-    }
-
     /// Hosts out of contact, and such without a usable restic, by name.
     async fn troubled_hosts(&self) -> Result<Vec<Attention>, AppError> {
         let away = HostFilter { among: Some(self.away().await?), ..HostFilter::default() };
@@ -118,6 +102,22 @@ impl App {
         hosts.sort_by_cached_key(|host| (host.name.as_str().to_lowercase(), host.id));
         hosts.truncate(NAMED_HOSTS);
         Ok(hosts.iter().filter_map(|host| troubled_host(host, self.presence(host))).collect())
+    }
+}
+
+/// A schedule that fires and backs up nowhere: what it was for is not done, and no job says so.
+fn idle_schedule(schedule: &Schedule, host: &DisplayName) -> Attention {
+    Attention {
+        code: "schedule_without_target".to_owned(),
+        subject_kind: "host".to_owned(),
+        subject_id: schedule.host_id.to_string(),
+        message: format!(
+            "schedule `{}` of host `{host}` backs up nowhere: the host is attached to none of its repositories",
+            schedule.name
+        ),
+        hint: "attach the host with `rmctl host attach`, let the schedule back up to others, or disable it"
+            .to_owned(),
+        since: None,
     }
 }
 
