@@ -12,9 +12,8 @@ use std::time::Duration;
 
 use alone_lab::{Home, THEN, Target, enrolled, told};
 use async_trait::async_trait;
-use restic_manager_agent::agent::{Agent, AgentConfig, Assignment, JobRunner, OnStop, ResticSeen, Status};
+use restic_manager_agent::agent::{Agent, AgentConfig, Assignment, JobRunner, ResticSeen, Status};
 use restic_manager_agent::ledger::Ledger;
-use restic_manager_agent::server_url::PlainHttp;
 use restic_manager_agent::spool::{DEFAULT_LIMIT, Spool};
 use restic_manager_agent::state::StateDir;
 use restic_manager_core::id::{JobId, ScheduleId};
@@ -78,15 +77,9 @@ fn alone(root: &Path) -> AgentConfig {
     let mut spool = Spool::open(&folder, DEFAULT_LIMIT, THEN).unwrap();
     spool.append(&AgentMessage::JobStarted(JobStarted { job_id: earlier(), at: THEN, run: None })).unwrap();
     AgentConfig {
-        state_dir,
-        key_file,
-        server: None,
-        plain_http: PlainHttp::LoopbackOnly,
-        on_stop: OnStop::LeaveJob,
-        spool_limit: DEFAULT_LIMIT,
         offline_grace: Duration::ZERO,
         settle: Duration::ZERO,
-        stop_without_server_after: None,
+        ..AgentConfig::new(state_dir, key_file)
     }
 }
 

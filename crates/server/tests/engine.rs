@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use house::*;
 use restic_manager_core::api::{Presence, RepoPatch, ScheduleWrite};
-use restic_manager_core::id::SpoolId;
+use restic_manager_core::id::{GroupId, RepoId, SpoolId};
 use restic_manager_core::model::*;
 use restic_manager_core::text::DisplayName;
 use restic_manager_core::time::{HOUR, MINUTE, SECOND, Timestamp};
@@ -18,6 +18,17 @@ use restic_manager_server::clock::Clock;
 use restic_manager_server::engine::{HelloRefused, Rounds};
 use restic_manager_server::random::Random;
 use restic_manager_store::{AuditFilter, MemoryStore, PageRequest, Store, delegate_store};
+
+fn nightly(group: GroupId, repo_ids: Option<Vec<RepoId>>) -> ScheduleWrite {
+    ScheduleWrite {
+        name: DisplayName::new("nightly").unwrap(),
+        cron: "0 3 * * *".parse().unwrap(),
+        timezone: "UTC".parse().unwrap(),
+        enabled: true,
+        group_ids: vec![group],
+        repo_ids,
+    }
+}
 
 #[tokio::test]
 async fn hello_brings_welcome_first_then_credentials_and_the_plan() {
@@ -129,14 +140,7 @@ async fn an_init_that_failed_is_run_again_once_the_storage_is_there() {
 async fn a_schedule_without_a_repository_is_told_and_can_still_be_changed() {
     let house = House::new();
     let (host, repo, group, _) = house.ready().await;
-    let write = ScheduleWrite {
-        name: DisplayName::new("nightly").unwrap(),
-        cron: "0 3 * * *".parse().unwrap(),
-        timezone: "UTC".parse().unwrap(),
-        enabled: true,
-        group_ids: vec![group],
-        repo_ids: Some(vec![repo]),
-    };
+    let write = nightly(group, Some(vec![repo]));
     let made = house.app.create_schedule(&house.caller, host.id, write.clone()).await.unwrap().schedule;
     let told = async || {
         let attention = house.app.status().await.unwrap().attention;
@@ -168,14 +172,7 @@ async fn schedules_without_a_repository_are_looked_for_when_somebody_changed_som
         let attention = app.status().await.unwrap().attention;
         attention.iter().filter(|thing| thing.code == "schedule_without_target").count()
     };
-    let write = ScheduleWrite {
-        name: DisplayName::new("nightly").unwrap(),
-        cron: "0 3 * * *".parse().unwrap(),
-        timezone: "UTC".parse().unwrap(),
-        enabled: true,
-        group_ids: vec![group],
-        repo_ids: None,
-    };
+    let write = nightly(group, None);
     app.create_schedule(&house.caller, host.id, write).await.unwrap();
     assert_eq!(told().await, 0);
     app.delete_attachment(&house.caller, host.id, repo).await.unwrap();
@@ -379,14 +376,7 @@ async fn a_schedule_without_a_repository_says_so_instead_of_firing_into_nothing(
     let spool = SpoolId::mint(house.clock.now(), house.random.id_bytes());
     house.connect(&host, &house.hello(&host, spool)).await;
     let group = house.group(&host, "Home").await;
-    let write = ScheduleWrite {
-        name: DisplayName::new("nightly").unwrap(),
-        cron: "0 3 * * *".parse().unwrap(),
-        timezone: "UTC".parse().unwrap(),
-        enabled: true,
-        group_ids: vec![group],
-        repo_ids: None,
-    };
+    let write = nightly(group, None);
     let schedule = house.app.create_schedule(&house.caller, host.id, write).await.unwrap();
     let slot = schedule.upcoming[0];
     let fire = ScheduleFire { schedule_id: schedule.schedule.id, slot, missed: 0 };
@@ -412,14 +402,7 @@ async fn an_operators_job_that_never_starts_is_withdrawn_after_an_hour() {
 async fn a_schedule_that_fires_twice_makes_one_run_and_a_later_finish_changes_nothing() {
     let house = House::new();
     let (host, _, group, spool) = house.ready().await;
-    let write = ScheduleWrite {
-        name: DisplayName::new("nightly").unwrap(),
-        cron: "0 3 * * *".parse().unwrap(),
-        timezone: "UTC".parse().unwrap(),
-        enabled: true,
-        group_ids: vec![group],
-        repo_ids: None,
-    };
+    let write = nightly(group, None);
     let schedule = house.app.create_schedule(&house.caller, host.id, write).await.unwrap();
     let fire = || {
         AgentMessage::ScheduleFire(ScheduleFire {
@@ -528,14 +511,7 @@ async fn two_hosts_share_a_repository_and_the_names_of_their_snapshots_differ() 
 async fn what_is_refused_names_the_thing_and_the_remedy() {
     let house = House::new();
     let (host, repo, group, _) = house.ready().await;
-    let write = ScheduleWrite {
-        name: DisplayName::new("nightly").unwrap(),
-        cron: "0 3 * * *".parse().unwrap(),
-        timezone: "UTC".parse().unwrap(),
-        enabled: true,
-        group_ids: vec![group],
-        repo_ids: None,
-    };
+    let write = nightly(group, None);
     house.app.create_schedule(&house.caller, host.id, write).await.unwrap();
     let in_use = house.app.delete_group(&house.caller, host.id, group).await.unwrap_err();
     assert_eq!(in_use.code(), "group_in_use");

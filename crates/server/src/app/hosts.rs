@@ -185,12 +185,11 @@ impl App {
                 .hint("wait for them or cancel them with `rmctl job cancel`"))
             }
             Deleted::IsRunner(repos) => {
-                let mut names = Vec::with_capacity(repos.len());
-                for id in &repos[..repos.len().min(NAMED)] {
-                    let repo = self.store.repo(*id).await?;
-                    names.push(repo.map_or_else(|| id.to_string(), |repo| format!("`{}`", repo.name)));
-                }
-                names.extend(repos.iter().skip(NAMED).map(ToString::to_string));
+                let (named, rest) = repos.split_at(repos.len().min(NAMED));
+                let views = self.store.maintenance_views(named).await?;
+                let mut names: Vec<String> =
+                    views.iter().map(|view| format!("`{}`", view.repo.name)).collect();
+                names.extend(rest.iter().map(ToString::to_string));
                 Err(conflict(
                     "is_runner",
                     format!("{what} `{name}` is the runner of repositories: {}", some(names)),

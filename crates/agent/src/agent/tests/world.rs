@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 use super::*;
 use crate::job::StoredJob;
 use crate::restic::ResticBinary;
-use crate::spool::DEFAULT_LIMIT;
 
 pub(super) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -170,15 +169,11 @@ impl World {
 
     pub(super) fn open(&self) -> Agent<impl JobRunner> {
         let config = AgentConfig {
-            state_dir: self.temp.path().join("state"),
-            key_file: self.temp.path().join("key"),
-            server: None,
-            plain_http: PlainHttp::LoopbackOnly,
             on_stop: self.on_stop,
-            spool_limit: DEFAULT_LIMIT,
             offline_grace: self.offline_grace,
             settle: self.settle,
             stop_without_server_after: self.stop_after,
+            ..AgentConfig::new(self.temp.path().join("state"), self.temp.path().join("key"))
         };
         Agent::open(config, Scripted(self.sender.clone())).unwrap()
     }
